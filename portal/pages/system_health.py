@@ -161,7 +161,7 @@ def _backlog(name: str, count: int, since: datetime | None, old_after: float, to
 def _freshness(seconds: float | None, queues: tuple[TaskQueueState, ...] | None) -> Item:
     name, limit = "Age of what you see", f"{LONG_LAG_SECONDS} s"
     if queues is not None and not any(queue.pollers for queue in queues):
-        return Item(name, WARNING, "unknown", "no worker writes rows", limit, START_WORKER)
+        return Item(name, WARNING, "unknown", "no worker polls", limit, START_WORKER)
     to_do = "Read the logs of the Temporal workers and the database. The workers write the rows of these pages."
     if seconds is None:
         return Item(name, GOOD, "–", "no run ended this hour", limit, to_do)
