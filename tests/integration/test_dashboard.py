@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from django.core.cache import caches
@@ -202,10 +203,11 @@ def shown_rows(client: Client) -> dict[str, Any]:
 
 
 def listed_rows(client: Client, url: str) -> int:
-    """Return the number of rows of a list. The inbox of tasks and the list of bulk jobs are no change lists."""
+    """Return the number of rows of a list with all its pages. The inboxes and some lists are no change lists."""
     context = client.get(url).context_data
     if "rows" in context:
-        return len(context["rows"])
+        older = context.get("pager", context).get("older")
+        return len(context["rows"]) + (listed_rows(client, urljoin(url, older)) if older else 0)
     return len(context["tasks"]) if "tasks" in context else context["cl"].queryset.count()
 
 

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests.support.events import open_wait, receive
-from tests.support.factories import make_run
+from tests.support.factories import make_run, make_tenant
 from tests.support.members import member_of
 from tests.support.plans import conditions_of, copies, plan_of, rows_read
 from tests.support.statements import sent_statements
@@ -194,7 +194,10 @@ def test_orders_and_filters_use_indexes_as_the_role_of_the_application(tenant: A
 def test_counts_read_no_more_runs_than_they_count(
     tenant: Any, monkeypatch: pytest.MonkeyPatch, query: str, most: int
 ) -> None:
+    """Most runs of other tenants wait, and only one of this tenant. PostgreSQL must know both shares."""
     monkeypatch.setattr(run_list, "MOST_COUNTED", 10)
+    others = make_run(make_tenant())
+    copies(others, 60_000, temporal_workflow_id="'other-' || n", created_at="now() - n * interval '1 s'")
     copies(
         make_run(tenant), 20_000, temporal_workflow_id="'counted-' || n", created_at="now() - n * interval '1 s'",
         correlation_key_folded="'pay-' || n", definition_key="'flow-' || n % 500",
