@@ -24,7 +24,7 @@ class LostOnce:
 
 def test_read_is_sent_again_after_a_lost_connection_and_a_change_is_not(servers: object) -> None:
     read, change = LostOnce(), LostOnce()
-    assert connection.read(read)
+    assert connection.call_repeatable(read)
     with pytest.raises(ConnectionLost):
         connection.call(change)
     assert (read.attempts, change.attempts) == (2, 1)

@@ -182,7 +182,7 @@ def test_change_made_in_temporal_is_reversed_and_shown(tenant: Any, change: Call
             )
         )
 
-    connection.call(edit)
+    connection.call_repeatable(edit)
     assert schedule_sync(schedule_id=schedule.id, is_dry_run=True).outcome == "restored"
     report = schedules_reconcile(tenant_id=tenant.id)
     assert report.counts == {"restored": 1}

@@ -1,8 +1,9 @@
 """Connection to Temporal: the client of this process, and the thread in which the client runs.
 
-The client is connected on first use, and again after a fork. Each call has a timeout and is sent once; a read is sent
-again if the connection was lost. With the SDK's own retries, a request would take ten seconds longer while Temporal is
-down. The callers of this module retry the call themselves (a delivery) or report the error to a person (a cancel).
+The client is connected on first use, and again after a fork. Each call has a timeout and is sent once; a call that may
+be repeated is sent again if the connection was lost. With the SDK's own retries, a request would take ten seconds
+longer while Temporal is down. The callers of this module retry the call themselves (a delivery) or report the error to
+a person (a cancel).
 """
 
 import asyncio
@@ -72,8 +73,10 @@ class _Connection:
             future.cancel()
             raise TemporalTimeout(f"no response within {2 * limit + 1:g} s") from error
 
-    def read(self, work: Callable[[Client], Awaitable[Result]]) -> Result:
-        """Run `work` as `call` does, and once more if the connection was lost. `work` must change nothing in Temporal.
+    def call_repeatable(self, work: Callable[[Client], Awaitable[Result]]) -> Result:
+        """Run `work` as `call` does, and once more if the connection was lost.
+
+        A repetition of `work` must have no second effect: it reads, or it sends one request id.
 
         Temporal closes each connection after some minutes, and a call that is sent at this moment fails.
         """
@@ -121,4 +124,4 @@ def timeout() -> timedelta:
 
 _connection = _Connection()
 call = _connection.call
-read = _connection.read
+call_repeatable = _connection.call_repeatable

@@ -35,7 +35,7 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from workflows.temporal import contracts
-from workflows.temporal.connection import call, encoded, read, timeout
+from workflows.temporal.connection import call, call_repeatable, encoded, timeout
 from workflows.temporal.rpc_errors import (
     TemporalAlreadyStarted,
     TemporalBusy,
@@ -194,7 +194,7 @@ def describe_run(*, workflow_id: str) -> Execution:
             pending_task=_pending_task(response),
         )
 
-    return read(work)
+    return call_repeatable(work)
 
 
 def _pending_task(response: DescribeWorkflowExecutionResponse) -> PendingTask | None:
@@ -223,7 +223,7 @@ def query_run(query: str, *, workflow_id: str) -> Any:
         values = await client.data_converter.decode(response.query_result.payloads)
         return values[0] if values else None
 
-    return read(work)
+    return call_repeatable(work)
 
 
 def check_reachable() -> None:
@@ -232,7 +232,7 @@ def check_reachable() -> None:
     async def work(client: Client) -> None:
         await client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=timeout())
 
-    read(work)
+    call_repeatable(work)
 
 
 def count_pollers() -> int:
@@ -252,4 +252,4 @@ def count_pollers() -> int:
         )
         return len(response.pollers)
 
-    return read(work)
+    return call_repeatable(work)

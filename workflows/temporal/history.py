@@ -142,7 +142,7 @@ def _next_page(
         return so_far, page.next_page_token
 
     try:
-        return connection.read(work)
+        return connection.call_repeatable(work)
     except (PayloadKeyUnknown, PayloadDamaged, TypeError, ValueError, KeyError, IndexError, RuntimeError) as error:
         raise HistoryUnreadable(f"the history of {run_id} cannot be read: {type(error).__name__}: {error}") from error
 

@@ -79,7 +79,7 @@ def _page(query: str, token: bytes) -> tuple[list[Listed], bytes]:
         ]
         return found, response.next_page_token
 
-    return connection.read(work)
+    return connection.call_repeatable(work)
 
 
 def closings(workflow_ids: Collection[str]) -> dict[str, datetime | None]:
@@ -137,4 +137,4 @@ def namespace_retention() -> timedelta:
         )
         return response.config.workflow_execution_retention_ttl.ToTimedelta()
 
-    return connection.read(work)
+    return connection.call_repeatable(work)

@@ -41,7 +41,7 @@ from temporalio.client import Client
 from workflows.engine.cron import Cron, CronRange
 from workflows.temporal import contracts
 from workflows.temporal.codec import PayloadDamaged, PayloadKeyUnknown
-from workflows.temporal.connection import call, encoded, read, timeout
+from workflows.temporal.connection import call_repeatable, encoded, timeout
 from workflows.temporal.gateway import TemporalAlreadyStarted, TemporalNotFound
 
 PREFIX = "pointsman-schedule-"
@@ -93,7 +93,7 @@ def describe_schedule(schedule_id: str) -> SeenSchedule | None:
         )
 
     try:
-        return read(work)
+        return call_repeatable(work)
     except TemporalNotFound:
         return None
 
@@ -131,7 +131,7 @@ def create_schedule(wanted: WantedSchedule, *, request_id: str) -> None:
         )
 
     try:
-        call(work)
+        call_repeatable(work)
     except TemporalAlreadyStarted:
         return
 
@@ -157,7 +157,7 @@ def update_schedule(wanted: WantedSchedule, seen: SeenSchedule, *, request_id: s
             timeout=timeout(),
         )
 
-    call(work)
+    call_repeatable(work)
 
 
 def delete_schedule(schedule_id: str) -> None:
@@ -170,7 +170,7 @@ def delete_schedule(schedule_id: str) -> None:
         )
 
     try:
-        call(work)
+        call_repeatable(work)
     except TemporalNotFound:
         return
 
@@ -193,7 +193,7 @@ def schedule_times(schedule_id: str, *, after: datetime, until: datetime) -> lis
         )
         return [_datetime(moment) for moment in response.start_time]
 
-    return read(work)
+    return call_repeatable(work)
 
 
 def list_schedule_ids() -> Iterator[str]:
@@ -214,7 +214,7 @@ def _ids(token: bytes) -> tuple[list[str], bytes]:
         )
         return [entry.schedule_id for entry in response.schedules], response.next_page_token
 
-    return read(work)
+    return call_repeatable(work)
 
 
 # -- The schedule in Temporal's form -----------------------------------------------------------------------------------

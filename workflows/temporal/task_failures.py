@@ -69,7 +69,7 @@ def read_last_task_failure(*, workflow_id: str, run_id: str) -> TaskFailure | No
         event = next(failed, None)
         return None if event is None else await _failure_of(client, event)
 
-    return connection.read(work)
+    return connection.call_repeatable(work)
 
 
 async def _failure_of(client: Client, event: HistoryEvent) -> TaskFailure:

@@ -10,7 +10,7 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 
-from workflows.temporal.connection import read
+from workflows.temporal.connection import call_repeatable
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def describe_task_queues(*, seconds: float) -> tuple[TaskQueueState, TaskQueueSt
     async def work(client: Client) -> tuple[TaskQueueState, TaskQueueState]:
         return await asyncio.gather(_describe(client, workflow_tasks, seconds), _describe(client, activities, seconds))
 
-    return read(work)
+    return call_repeatable(work)
 
 
 async def _describe(client: Client, kind: TaskQueueType.ValueType, seconds: float) -> TaskQueueState:
