@@ -11,6 +11,7 @@ _RANK = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.AUTHOR: 2, Role.ADMIN: 3}
 
 
 def lower_role(one: Role, other: Role) -> Role:
+    """Return the role that may do less."""
     return min(one, other, key=lambda role: _RANK[role])
 
 

@@ -173,7 +173,7 @@ def _freshness(seconds: float | None, queues: tuple[TaskQueueState, ...] | None)
 def _overdue(overdue: Problem) -> Item:
     to_do = "Open the list. Read the logs of the Temporal workers."
     if not overdue.count or overdue.first is None:
-        return Item("Overdue timers", GOOD, "0", "", "1 min late", to_do)
+        return Item("Overdue timers", GOOD, "0", "", "1 min", to_do)
     late = f"{duration(_age(overdue.first['at']))} late"
     return Item("Overdue timers", WARNING, count_text(overdue.count), late, "1 min", to_do, url=overdue_address())
 

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from ingress.intake.receive import event_receive
 from tests.support.factories import make_run
+from tests.support.management_commands import run_command
 from workflows.models import (
     ActionInvocation,
     Event,
@@ -78,3 +79,12 @@ def prune_batch(tenant: Tenant, *, limit: int, after: Position | None = None) ->
     families = old_families(tenant_id=tenant.id, before=before, after=after, limit=limit)
     batch = prune_runs(tenant_id=tenant.id, families=families, before=before, days=90, unended={})
     return batch, families.position
+
+
+def prune(tenant: Tenant, *more: str) -> str:
+    """Run `manage.py prune` for one tenant, and return its output."""
+    return run_command("prune", "--tenant", tenant.slug, *more)
+
+
+def runs_of(tenant: Tenant) -> set[uuid.UUID]:
+    return set(Run.objects.filter(tenant=tenant).values_list("id", flat=True))

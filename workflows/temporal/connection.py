@@ -76,9 +76,7 @@ class _Connection:
     def call_repeatable(self, work: Callable[[Client], Awaitable[Result]]) -> Result:
         """Run `work` as `call` does, and once more if the connection was lost.
 
-        A repetition of `work` must have no second effect: it reads, or it sends one request id.
-
-        Temporal closes each connection after some minutes, and a call that is sent at this moment fails.
+        A repetition of `work` must have no second effect: it reads, or Temporal refuses or ignores the second request.
         """
         try:
             return self.call(work)

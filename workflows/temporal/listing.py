@@ -125,7 +125,7 @@ def _closings(workflow_ids: list[str]) -> dict[str, datetime | None]:
                 raise error
         return found
 
-    return connection.call(work)
+    return connection.call_repeatable(work)
 
 
 def namespace_retention() -> timedelta:

@@ -180,7 +180,8 @@ def _part(tenant: str, part: str, step: Step, options: Pass, *, expected: int | 
             try:
                 progress.is_last = not step(progress)
             except TemporalError as error:
-                progress.problem, progress.is_last = f"Temporal does not respond ({error}); repeat it later", True
+                progress.problem = f"runs could not be compared with Temporal ({error}); repeat it later"
+                progress.is_last = True
             except Exception as error:
                 if isinstance(error, InterfaceError) or (
                     isinstance(error, OperationalError) and not is_statement_error(error)

@@ -1,0 +1,121 @@
+"""System health: the card of the dashboard and the page, with the same lines (docs/reference/screens.md#dashboard)."""
+
+import json
+import re
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.urls import reverse
+
+from portal.celery_workers import redis_client, worker_record
+from portal.pages import system_health
+from tests.support.factories import make_run
+from tests.support.members import member_of
+from tests.support.problems import (
+    MINUTE,
+    add_overdue,
+    ago,
+    dashboard,
+)
+from workflows.statuses import Role
+from workflows.temporal import gateway
+
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_kept() -> None:
+    """Forget the numbers of the last page, which are kept for some seconds."""
+    caches["process"].clear()
+
+
+def test_outage_of_temporal_is_shown_and_the_page_still_works(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*, seconds: float) -> Any:
+        raise gateway.TemporalUnreachable("connection refused")
+
+    monkeypatch.setattr(system_health, "describe_task_queues", unreachable)
+    page = dashboard(member_of(tenant, role=Role.VIEWER))
+    text = page.content.decode()
+    assert "Runs do not progress until Temporal responds" in text
+    assert "connection refused" in text
+    assert "Send an event" not in text  # a viewer
+    assert [item.name for item in page.context_data["alarms"]] == ["Temporal", "Celery workers"]
+
+
+def test_health_shows_pollers_and_backlog(tenant: Any, temporal_worker: None) -> None:
+    items = {item.name: item for item in dashboard(member_of(tenant)).context_data["health"]}
+    assert set(items) >= {
+        "Workflow pollers", "Action pollers", "Task queue backlog", "Celery workers", "Events not routed",
+        "Deliveries in progress", "Age of what you see", "Overdue timers",
+    }  # fmt: skip
+
+
+def test_health_names_the_limit_and_what_to_do_for_each_line(tenant: Any, temporal_worker: None) -> None:
+    """The card and the page show the same lines. A warning is not counted as an error, nor an error as a warning."""
+    worker_record("celery@host")
+    make_run(tenant, status="SUCCEEDED", ended_at=ago(MINUTE), projected_at=ago(MINUTE) + timedelta(seconds=1.2))
+    add_overdue(tenant)
+    client = member_of(tenant, role=Role.VIEWER)
+    card, page = dashboard(client), client.get(reverse("admin:health"))
+    lines = {item.name: item for item in page.context_data["health"]}
+    assert [item.name for item in card.context_data["health"]] == list(lines)
+    assert all(item.limit and item.to_do for item in lines.values())
+    assert (lines["Overdue timers"].state, lines["Overdue timers"].more) == ("warning", "17 min late")
+    assert re.fullmatch(r"polled \d+ s ago", lines["Workflow pollers"].more)
+    text, wide = card.content.decode(), page.content.decode()
+    for expected in ('<span class="nowrap">limit 90 s</span>', "95 % of runs appear here within 1.2 s."):
+        assert expected in text, expected
+    assert [item.to_do in wide for item in lines.values()] == [True] * len(lines)
+
+
+def test_age_of_the_rows_is_unknown_without_a_worker(tenant: Any, settings: Any, temporal_worker: None) -> None:
+    make_run(tenant, status="SUCCEEDED", ended_at=ago(MINUTE), projected_at=ago(MINUTE) + timedelta(seconds=1.2))
+    settings.TEMPORAL_TASK_QUEUE = f"nobody-polls-{tenant.slug}"
+    caches["process"].clear()
+    items = {item.name: item for item in dashboard(member_of(tenant)).context_data["health"]}
+    age = items["Age of what you see"]
+    assert (items["Workflow pollers"].value, age.state, age.value) == ("0", "warning", "unknown")
+
+
+def test_health_counts_errors_apart_from_warnings(tenant: Any, settings: Any) -> None:
+    settings.CELERY_TASK_DEFAULT_QUEUE = f"health-{tenant.slug}"
+    add_overdue(tenant)
+    page = member_of(tenant).get(reverse("admin:health"))
+    states = [item.state for item in page.context_data["health"]]
+    assert states.count("bad") >= 1
+    numbers = (page.context_data["errors"], page.context_data["warnings"])
+    assert numbers == (states.count("bad"), states.count("warning"))
+    header = page.content.decode().partition('id="h-health"')[2].partition("</header>")[0]
+    assert re.findall(r"(\d+) (error|warning)s?</span>", header) == [
+        (str(numbers[0]), "error"),
+        (str(numbers[1]), "warning"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("workers", "sent_ago", "state", "value", "more"),
+    [
+        (0, None, "bad", "0", "none waiting"),
+        (2, None, "good", "2", "none waiting"),
+        (2, -3_600, "good", "2", "1 waiting, oldest 0"),  # a sender whose clock is fast
+        (1, 3_600, "warning", "1", "1 waiting, oldest 1 h"),
+        (0, 3_600, "bad", "0", "1 waiting, oldest 1 h"),
+    ],
+)
+def test_health_counts_celery_workers_and_the_age_of_the_oldest_message(
+    tenant: Any, settings: Any, workers: int, sent_ago: int | None, state: str, value: str, more: str
+) -> None:
+    settings.CELERY_TASK_DEFAULT_QUEUE = f"health-{tenant.slug}"
+    for number in range(workers):
+        worker_record(f"celery@host-{number}")
+    if sent_ago is not None:
+        entry = json.dumps({"headers": {"sentAt": time.time() - sent_ago}, "body": ""})
+        with redis_client() as client:
+            client.lpush(settings.CELERY_TASK_DEFAULT_QUEUE, entry)
+    page = dashboard(member_of(tenant, role=Role.VIEWER))
+    item = next(item for item in page.context_data["health"] if item.name == "Celery workers")
+    assert (item.state, item.value, item.more.startswith(more)) == (state, value, True), item
+    assert ("Start a worker: celery -A portal worker" in page.content.decode()) == (not workers)
