@@ -44,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
         REDIS_URL=_servers.redis_url,
         TEMPORAL_ADDRESS=_servers.temporal_address,
         TEMPORAL_TASK_QUEUE="tests",
-        TEMPORAL_RPC_TIMEOUT_SECONDS="5",
+        TEMPORAL_RPC_TIMEOUT_SECONDS="15",
         DELIVERY_BACKOFF_SECONDS="0.2",
         HTTP_ALLOWED_PRIVATE_HOSTS="127.0.0.1",
         WORKFLOW_RUNTIME_V2_EVENT_CORRELATION_PATHS_JSON='{"TICKET_CREATED": "payload.ticketId",'

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 from celery.contrib.testing.worker import start_worker
 from django.test import Client
@@ -14,7 +15,8 @@ from portal.celery_workers import celery_state, redis_client
 from portal.devstack.servers import embedded_servers
 from portal.health import NO_CELERY_WORKER
 from tests.support.factories import eventually
-from workflows.dispatch_notification import notify_dispatcher
+from tests.support.queues import celery_state_reads
+from workflows.dispatch_notification import WORK_EVENTS, Target, _notifier
 
 
 def test_healthz_needs_no_server(database: None) -> None:
@@ -55,23 +57,23 @@ def test_readyz_is_down_without_a_temporal_worker(database: None, settings: Any)
     assert (response.status_code, "no Temporal worker polls" in response.json()["checks"]["worker"]) == (503, True)
 
 
-def test_celery_workers_are_counted_by_their_heartbeats(database: None, settings: Any) -> None:
+def test_celery_workers_are_counted_by_their_heartbeats(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Count a running worker without a ping. Messages of the portal carry the time of sending, others do not."""
-    settings.CELERY_TASK_DEFAULT_QUEUE = "heartbeat-test"
+    celery_state_reads("heartbeat-test", monkeypatch)
     assert NO_CELERY_WORKER in Client().get("/readyz").json()["warnings"]
     # The worker sets the level of the root logger. With its default, later tests would miss warnings.
     quiet = {"perform_ping_check": False, "without_heartbeat": False, "loglevel": "info"}
     with start_worker(app, shutdown_timeout=60, **quiet):
         eventually(lambda: celery_state().workers == 1)
         assert NO_CELERY_WORKER not in Client().get("/readyz").json()["warnings"]
-    notify_dispatcher("a-tenant")
+    _notifier.add(Target("heartbeat-test", WORK_EVENTS, "a-tenant"), time.monotonic())
     eventually(lambda: celery_state().oldest_seconds is not None)
     assert celery_state().messages == 1
     with redis_client() as client:
         client.lpush("other-producer", "{}", '{"headers": null}', "[]", '{"headers": {"sentAt": "now"}}')
         (stamped,) = client.lrange("heartbeat-test", 0, 0)
         client.rpush("other-producer", json.dumps({**json.loads(stamped), "headers": {"sentAt": time.time() - 90}}))
-    settings.CELERY_TASK_DEFAULT_QUEUE = "other-producer"
+    celery_state_reads("other-producer", monkeypatch)
     ready, metrics = Client().get("/readyz").json()["warnings"], Client().get("/metrics").content.decode()
     assert any(text.startswith("the oldest Celery message has waited for 9") for text in ready)
     assert "\npointsman_celery_workers 0\n" in metrics

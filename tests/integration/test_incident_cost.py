@@ -59,11 +59,14 @@ def test_queries_use_indexes(tenant: Any) -> None:
         status=f"CASE WHEN {failed} THEN 'FAILED' ELSE 'SUCCEEDED' END",
         projected_at="now() - n * interval '1 min'", ended_at="now() - n * interval '1 min'",
     )  # fmt: skip
-    failure = IncidentFailure.objects.get(tenant=tenant)
-    copies(failure, 20_000, run_id="md5('failed-' || n)::uuid", failed_at="now() - n * interval '1 min'")
     copies(
-        incident, 2_000, number="n + 1", fingerprint="'f-' || n", last_failed_at="now() - n * interval '1 min'",
-        state="CASE WHEN n % 10 = 0 THEN 'new' ELSE 'closed' END",
+        incident, 2_000, id="md5('incident-' || n)::uuid", number="n + 1", fingerprint="'f-' || n",
+        last_failed_at="now() - n * interval '1 min'", state="CASE WHEN n % 10 = 0 THEN 'new' ELSE 'closed' END",
+    )  # fmt: skip
+    # Ten failures of each incident. If most rows of the table belonged to one incident, a scan would be the best plan.
+    copies(
+        IncidentFailure.objects.get(tenant=tenant), 20_000, run_id="md5('failed-' || n)::uuid",
+        incident_id="md5('incident-' || 1 + n % 2000)::uuid", failed_at="now() - n * interval '1 min'",
     )  # fmt: skip
     # Many incidents of another tenant. Without them, an index without the tenant would be as good.
     copies(

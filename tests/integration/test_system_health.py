@@ -14,12 +14,8 @@ from portal.celery_workers import redis_client, worker_record
 from portal.pages import system_health
 from tests.support.factories import make_run
 from tests.support.members import member_of
-from tests.support.problems import (
-    MINUTE,
-    add_overdue,
-    ago,
-    dashboard,
-)
+from tests.support.problems import MINUTE, add_overdue, ago, dashboard
+from tests.support.queues import celery_state_reads
 from workflows.statuses import Role
 from workflows.temporal import gateway
 
@@ -106,15 +102,21 @@ def test_health_counts_errors_apart_from_warnings(tenant: Any, settings: Any) ->
     ],
 )
 def test_health_counts_celery_workers_and_the_age_of_the_oldest_message(
-    tenant: Any, settings: Any, workers: int, sent_ago: int | None, state: str, value: str, more: str
+    tenant: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
+    sent_ago: int | None,
+    state: str,
+    value: str,
+    more: str,
 ) -> None:
-    settings.CELERY_TASK_DEFAULT_QUEUE = f"health-{tenant.slug}"
+    queue = celery_state_reads(f"health-{tenant.slug}", monkeypatch)
     for number in range(workers):
         worker_record(f"celery@host-{number}")
     if sent_ago is not None:
         entry = json.dumps({"headers": {"sentAt": time.time() - sent_ago}, "body": ""})
         with redis_client() as client:
-            client.lpush(settings.CELERY_TASK_DEFAULT_QUEUE, entry)
+            client.lpush(queue, entry)
     page = dashboard(member_of(tenant, role=Role.VIEWER))
     item = next(item for item in page.context_data["health"] if item.name == "Celery workers")
     assert (item.state, item.value, item.more.startswith(more)) == (state, value, True), item

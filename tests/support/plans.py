@@ -70,6 +70,11 @@ def rows_read(tenant: Any, call: Callable[[], Any], table: str) -> int:
     return sum(_read(node) for node in nodes if node.get("Relation Name") == table)
 
 
+def indexes_read(tenant: Any, call: Callable[[], Any]) -> list[str]:
+    """Call a function. Return the names of the indexes that its statements read, in the order of the plans."""
+    return [node["Index Name"] for node in _nodes_of_call(tenant, call, "FORMAT JSON") if "Index Name" in node]
+
+
 def _read(node: dict[str, Any]) -> int:
     left_out = sum(node.get(f"Rows Removed by {reason}", 0) for reason in ("Filter", "Index Recheck"))
     return int((node["Actual Rows"] + left_out) * node["Actual Loops"])

@@ -83,7 +83,7 @@ def test_cancel_without_a_response_has_an_unknown_outcome(
 
     run = waiting_run(driver)
     before = serialized_rows(run)
-    settings.TEMPORAL_RPC_TIMEOUT_SECONDS = 1
+    usual, settings.TEMPORAL_RPC_TIMEOUT_SECONDS = settings.TEMPORAL_RPC_TIMEOUT_SECONDS, 1
     os.kill(servers.temporal.pid, signal.SIGSTOP)
     try:
         error = error_of(Api(make_token(driver.tenant)).post(f"/runs/{run.id}/cancel"), 409)
@@ -92,7 +92,7 @@ def test_cancel_without_a_response_has_an_unknown_outcome(
     finally:
         os.kill(servers.temporal.pid, signal.SIGCONT)
     assert (error["code"], error["details"]["outcome"]) == ("WORKFLOW_TEMPORAL_CANCEL_FAILED", "unknown")
-    settings.TEMPORAL_RPC_TIMEOUT_SECONDS = 5
+    settings.TEMPORAL_RPC_TIMEOUT_SECONDS = usual
     restart_temporal()
 
 
