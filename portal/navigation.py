@@ -25,6 +25,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
         _item("Runs", "runs", "workflows_run_changelist"),
         _item("Incidents", "inc", "workflows_incident_changelist", counts.get(INCIDENTS, ""), is_hot=True),
         _item("Tasks", "task", "workflows_humantask_changelist", counts.get(TASKS, "")),
+        _item("Next", "clock", "next"),
         _item("Events", "event", "workflows_event_changelist"),
         _item("Dead letters", "dead", "workflows_eventdelivery_changelist", counts.get(DEAD_LETTERS, ""), is_hot=True),
         _item("Bulk jobs", "bulk", "workflows_bulkjob_changelist"),

@@ -34,6 +34,7 @@ class PointsmanAdminSite(UnfoldAdminSite):
         return [
             path("sign-in-rules/", self.admin_view(sign_in_rules_page), name="sign_in_rules"),
             path("health/", self.admin_view(self.health), name="health"),
+            path("next/", self.admin_view(self.next_due), name="next"),
             path("retention/", self.admin_view(retention_page), name="retention"),
             path("support/", self.admin_view(support_view), name="support"),
             # At this address, Django redirects to the page of a row on the public site. The portal has no such pages.
@@ -78,6 +79,11 @@ class PointsmanAdminSite(UnfoldAdminSite):
         from portal.pages.dashboard import health_page  # models are not loaded yet when the site is created
 
         return health_page(self, request)
+
+    def next_due(self, request: HttpRequest) -> HttpResponse:
+        from portal.pages.next_due import next_page  # models are not loaded yet when the site is created
+
+        return next_page(self, request)
 
 
 def sign_in_rules_page(request: HttpRequest) -> HttpResponse:

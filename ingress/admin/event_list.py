@@ -15,12 +15,14 @@ from workflows.admin.list_filters import CheckedChangeList, kept_parameters, pag
 from workflows.event_redaction import EventRedaction
 from workflows.models import Event, EventDelivery, EventType
 from workflows.redaction import rules_in
+from workflows.selectors.attention import EVENT_PROBLEM_WORDS, EventProblem
 from workflows.selectors.counts import MOST_EVENTS
 from workflows.statuses import CorrelationStatus, EventOutcome
 
+PROBLEM = "problem"
 OUTCOME, TYPE, CORRELATION = "outcome__exact", "event_type", "correlation_status__exact"
 FROM, TO = ("received_at_from_0", "received_at_from_1"), ("received_at_to_0", "received_at_to_1")
-LABELS = {TYPE: "Event type", CORRELATION: "Correlation", SEARCH_VAR: "Search"}
+LABELS = {PROBLEM: "Only", TYPE: "Event type", CORRELATION: "Correlation", SEARCH_VAR: "Search"}
 MOST_TYPES = 500
 
 
@@ -35,7 +37,7 @@ def list_context(shown: CheckedChangeList, request: HttpRequest, counts: dict[st
         "chips": _chips(query, counts),
         "tokens": _tokens(query),
         "kept": kept_parameters(query),
-        "values": {name: query.get(name, "") for name in (TYPE, CORRELATION, *FROM, *TO)},
+        "values": {name: query.get(name, "") for name in (PROBLEM, TYPE, CORRELATION, *FROM, *TO)},
         "search": query.get(SEARCH_VAR, ""),
         "search_label": shown.search_help_text,
         "search_note": "Finds the beginning or the end of a key, and whole ids. Not the middle of a key.",
@@ -93,10 +95,15 @@ def _count(number: int) -> str:
     return f"{number:,}" if number <= MOST_EVENTS else f"{MOST_EVENTS:,}+"
 
 
+def _words(name: str, value: str) -> str:
+    is_problem = name == PROBLEM and value in set(EventProblem)
+    return EVENT_PROBLEM_WORDS[EventProblem(value)] if is_problem else value
+
+
 def _tokens(query: QueryDict) -> list[dict[str, str]]:
     """Return the chosen filters except the outcome, each with the address without it."""
     tokens = [
-        {"label": label, "value": str(query[name]), "without": query_with(query, name, "")}
+        {"label": label, "value": _words(name, str(query[name])), "without": query_with(query, name, "")}
         for name, label in LABELS.items()
         if query.get(name)
     ]

@@ -17,6 +17,7 @@ from ingress.search import events_by_term
 from workflows.admin.base import actor_of
 from workflows.admin.list_filters import DateTimeRangeFilter, TextFilter
 from workflows.admin.live import live_page
+from workflows.admin.problem_filters import EventProblemFilter
 from workflows.models import Event, EventType
 from workflows.redaction import rules_in
 from workflows.selectors.counts import event_counts
@@ -46,6 +47,7 @@ class EventAdmin(EventPageViews, SendEventViews, EventBatchViews, WhatIfViews):
     list_filter = (
         ("outcome", ChoicesDropdownFilter),
         EventTypeFilter,
+        EventProblemFilter,
         ("correlation_status", ChoicesDropdownFilter),
         ("received_at", DateTimeRangeFilter),
     )

@@ -8,9 +8,9 @@ from typing import Any
 from django.urls import reverse
 from django.utils.text import Truncator
 
-from workflows.selectors.attention import RunProblem
+from workflows.selectors.attention import EventProblem, RunProblem
 from workflows.selectors.dashboard import MOST_COUNTED, Backlog, Problem
-from workflows.statuses import CommandAction
+from workflows.statuses import CommandAction, OutcomeCode
 
 LONGEST_REASON = 140
 Facts = Mapping[str, Any]
@@ -111,6 +111,11 @@ def _dead(facts: Facts) -> First:
     return First(facts["event_type"], page, f"{target}{attempts}")
 
 
+def _event(facts: Facts) -> First:
+    page = reverse("admin:workflows_event_change", args=[facts["id"]])
+    return First(facts["event_type"], page, dict(OutcomeCode.choices).get(facts["code"], "").lower())
+
+
 def _held(facts: Facts) -> First:
     page = reverse("admin:workflows_definition_change", args=[facts["definition_id"]])
     reason = Truncator(facts["why"]).chars(LONGEST_REASON)
@@ -132,6 +137,10 @@ def _job(facts: Facts) -> First:
 
 def _runs(problem: RunProblem) -> str:
     return f"workflows_run_changelist?problem={problem}"
+
+
+def _events(problem: EventProblem) -> str:
+    return f"workflows_event_changelist?problem={problem}"
 
 
 # Most urgent first.
@@ -168,6 +177,9 @@ KINDS = {
         "since",
     ),
     "dead": Kind("dead", "amber", "Dead letters", "dead letters", "workflows_eventdelivery_changelist", _dead),
+    "rejected_events": Kind(
+        "failed", "amber", "Events rejected, 24 hours", "rejected events", _events(EventProblem.REJECTED), _event
+    ),
     "starting": Kind(
         "run", "amber", "Runs that do not start", "late starts", _runs(RunProblem.STARTING), _start, "since"
     ),
@@ -179,6 +191,9 @@ KINDS = {
     "held": Kind(
         "held", "grey", "Starts on hold", "held starts", "workflows_eventdelivery_changelist?status=held", _held,
         "since",
+    ),
+    "unused_events": Kind(
+        "event", "grey", "Events unused, 24 hours", "unused events", _events(EventProblem.UNUSED), _event
     ),
 }  # fmt: skip
 

@@ -14,8 +14,9 @@ from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from portal.pages.attention import absent_problems, attempt_text, attention_rows, open_runs_text
+from portal.pages.attention import absent_problems, attention_rows, open_runs_text
 from portal.pages.bar_chart import Series, bar_chart
+from portal.pages.next_due import due_rows, total_text
 from portal.pages.system_health import health_context, health_items, servers
 from workflows.admin.base import actor_of
 from workflows.admin.live import live_page
@@ -26,11 +27,12 @@ from workflows.selectors.activity import (
     activity_per_definition,
     activity_per_hour,
 )
-from workflows.selectors.dashboard import Problem, next_steps, problems_and_backlog
+from workflows.selectors.dashboard import Problem, problems_and_backlog
+from workflows.selectors.due import due_counts, next_due
 from workflows.selectors.incidents import dashboard_incidents
 from workflows.selectors.retry_limits import retry_limits
 from workflows.selectors.versions import dashboard_version
-from workflows.statuses import ACTIVE_INCIDENT_STATES, IncidentState, Role, WaitKind
+from workflows.statuses import ACTIVE_INCIDENT_STATES, IncidentState, Role
 
 PAGE_AGE_SECONDS = 15
 ACTIVITY_SECONDS = 30
@@ -42,15 +44,7 @@ RUN_SERIES = (
     Series("canceled", "Canceled", "grey"),
 )
 EVENT_SERIES = (Series("delivered", "Delivered", "blue"), Series("not_delivered", "Not delivered", "amber"))
-# The icon and the words of each kind of next step.
-NEXT = {
-    "event": ("event", "Deadline"),
-    "time": ("clock", "Timer"),
-    "retry": ("retry", "Retry"),
-    "quota": ("clock", "Next try"),
-    "task": ("task", "Task due"),
-    "schedule": ("replay", "Schedule"),
-}
+SHOWN_DUE = 8
 
 
 @live_page(dashboard_version, age_seconds=PAGE_AGE_SECONDS)
@@ -62,8 +56,7 @@ def dashboard_page(index: Callable[..., HttpResponse], request: HttpRequest) -> 
 def dashboard_context(request: HttpRequest) -> dict[str, Any]:
     actor = actor_of(request)
     problems, backlog = problems_and_backlog(tenant_id=actor.tenant_id)
-    next_rows = next_steps(tenant_id=actor.tenant_id)
-    _add_limits(problems["retrying"], next_rows)
+    _add_limit(problems["retrying"])
     activity, definitions = _activity(actor.tenant_id)
     health = health_items(servers(), backlog, overdue=problems["overdue"], lag_seconds=activity.lag_seconds)
     return {
@@ -75,7 +68,8 @@ def dashboard_context(request: HttpRequest) -> dict[str, Any]:
         "agreeing": "" if problems["drift"].count else open_runs_text(backlog),
         "compared_at": backlog.compared_at,
         **_incidents(actor.tenant_id),
-        "next_steps": [_next(row) for row in next_rows],
+        "next_steps": due_rows(next_due(tenant_id=actor.tenant_id, limit=SHOWN_DUE)),
+        "next_total": total_text(due_counts(tenant_id=actor.tenant_id)),
         "charts": [
             {
                 "id": "h-c1", "title": "Runs that ended, per hour", "note": "Without replays.",
@@ -124,19 +118,8 @@ def _incidents(tenant_id: uuid.UUID) -> dict[str, Any]:
     }
 
 
-def _add_limits(retrying: Problem, rows: list[dict[str, Any]]) -> None:
-    """Add the largest number of attempts to the first long retry, and to the next steps that are retries."""
-    retries = [row for row in rows if row.get("kind") == WaitKind.RETRY]
-    retries += [retrying.first] if retrying.first else []
-    places = [(uuid.UUID(row["version"]), row["path"]) for row in retries]
-    limits = retry_limits(places)
-    for row, place in zip(retries, places, strict=True):
-        row["limit"] = limits.get(place)
-
-
-def _next(row: dict[str, Any]) -> dict[str, Any]:
-    kind = "task" if "task" in row else "schedule" if "schedule" in row else row["kind"]
-    icon, words = NEXT[kind]
-    if kind == "retry" and row["attempt"]:
-        words = attempt_text(row["attempt"] + 1, row["limit"]).capitalize()
-    return {**row, "kind": kind, "icon": icon, "words": words}
+def _add_limit(retrying: Problem) -> None:
+    """Add the largest number of attempts to the first long retry."""
+    if retrying.first:
+        place = uuid.UUID(retrying.first["version"]), retrying.first["path"]
+        retrying.first["limit"] = retry_limits([place]).get(place)

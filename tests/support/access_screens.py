@@ -62,6 +62,7 @@ def _site_cells() -> Iterator[Cell]:
             )
     yield from page_cells("admin:index", VIEWER)
     yield from page_cells("admin:health", VIEWER)
+    yield from page_cells("admin:next", VIEWER)
     yield from page_cells("admin:support", VIEWER)
     yield from page_cells("admin:search", VIEWER, query=lambda ids: {"s": "run"})
     yield from page_cells("admin:app_list", VIEWER, "app", foreign_statuses=None)

@@ -16,6 +16,7 @@ from workflows.models import (
     BulkJob,
     Command,
     Definition,
+    Event,
     EventDelivery,
     HumanTask,
     Incident,
@@ -23,6 +24,7 @@ from workflows.models import (
     Run,
     RunStep,
 )
+from workflows.models.fields import new_id
 from workflows.projections.transaction import projection_writer
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -101,6 +103,21 @@ def add_dead(tenant: Any) -> EventDelivery:
     return add_delivery(tenant, status="dead", attempts=8, decided_at=ago(HOUR))
 
 
+def add_rejected(tenant: Any) -> Any:
+    return _event(tenant, "rejected", "payload_rejected")
+
+
+def add_unused(tenant: Any) -> Any:
+    return _event(tenant, "unmatched", "no_wait")
+
+
+def _event(tenant: Any, outcome: str, code: str, received_at: Any = None) -> Any:
+    event = receive(tenant, event_id=new_id().hex)
+    changed = {"outcome": outcome, "outcome_code": code, "received_at": received_at or ago(HOUR)}
+    Event.objects.filter(id=event.id).update(**changed)
+    return event
+
+
 def add_held(tenant: Any) -> EventDelivery:
     return add_delivery(tenant, status="pending", held_since=ago(HOUR))
 
@@ -139,6 +156,13 @@ def add_unaffected(tenant: Any) -> None:
     add_task(tenant, due_at=timezone.now() + 2 * HOUR)
     add_task(tenant, status="completed")
     add_delivery(tenant, status="pending")
+    for outcome, code, hours in (
+        ("rejected", "", 25),
+        ("uncorrelated", "", 25),
+        ("delivered", "", 1),
+        ("buffered", "", 1),
+    ):
+        _event(tenant, outcome, code, ago(hours * HOUR))
     for add in PROBLEMS.values():
         add(make_tenant())
 
@@ -166,10 +190,12 @@ PROBLEMS: dict[str, Callable[[Any], Any]] = {
     "overdue": add_overdue,
     "paused_jobs": add_paused_job,
     "dead": add_dead,
+    "rejected_events": add_rejected,
     "starting": add_starting,
     "commands": add_command,
     "drift": add_drift,
     "held": add_held,
+    "unused_events": add_unused,
 }
 
 

@@ -11,8 +11,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import DropdownFilter
 
-from workflows.models import Definition
-from workflows.selectors.attention import auto_paused_definitions
+from workflows.models import Definition, Event
+from workflows.selectors.attention import (
+    EVENT_PROBLEM_WORDS,
+    EventProblem,
+    auto_paused_definitions,
+    events_with_problem,
+)
 
 
 class DefinitionProblemFilter(DropdownFilter):
@@ -24,3 +29,15 @@ class DefinitionProblemFilter(DropdownFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Definition]) -> QuerySet[Definition]:
         return auto_paused_definitions(queryset).order_by() if self.value() == "auto_paused" else queryset
+
+
+class EventProblemFilter(DropdownFilter):
+    title = "problem"
+    parameter_name = "problem"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(problem.value, words) for problem, words in EVENT_PROBLEM_WORDS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
+        known = self.value() in set(EventProblem)
+        return events_with_problem(queryset, str(self.value())).order_by() if known else queryset

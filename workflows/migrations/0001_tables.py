@@ -1367,6 +1367,11 @@ class Migration(migrations.Migration):
                         fields=["tenant", "deadline_at"],
                         name="workflow_run_waits_due",
                     ),
+                    models.Index(
+                        condition=models.Q(("deadline_at__isnull", False), ("status", "WAITING")),
+                        fields=["tenant", "kind", "deadline_at", "id"],
+                        name="workflow_waits_due_by_kind",
+                    ),
                 ],
             },
         ),
@@ -2944,7 +2949,16 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "workflow_schedules",
-                "indexes": [models.Index(fields=["last_synced_at"], name="workflow_schedules_by_sync")],
+                "indexes": [
+                    models.Index(fields=["last_synced_at"], name="workflow_schedules_by_sync"),
+                    models.Index(
+                        condition=models.Q(
+                            ("is_paused", False), ("next_run_at__isnull", False), ("removed_at__isnull", True)
+                        ),
+                        fields=["tenant", "next_run_at", "id"],
+                        name="workflow_schedules_next",
+                    ),
+                ],
                 "constraints": [
                     models.UniqueConstraint(fields=("tenant", "temporal_schedule_id"), name="workflow_schedules_id"),
                     models.UniqueConstraint(

@@ -321,6 +321,12 @@ class RunWait(ProjectionRow):
                 name="workflow_run_waits_due",
                 condition=Q(status="WAITING", deadline_at__isnull=False),
             ),
+            # The page "Next" reads the deadlines of each kind in the order of their times.
+            models.Index(
+                fields=["tenant", "kind", "deadline_at", "id"],
+                name="workflow_waits_due_by_kind",
+                condition=Q(status="WAITING", deadline_at__isnull=False),
+            ),
         ]
         triggers = [projection_guard()]
 

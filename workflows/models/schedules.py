@@ -90,6 +90,11 @@ class Schedule(TenantRow):
         indexes = [
             # The index does not begin with the tenant, because the reconciler compares the schedules of all tenants.
             models.Index(fields=["last_synced_at"], name="workflow_schedules_by_sync"),
+            models.Index(
+                fields=["tenant", "next_run_at", "id"],
+                name="workflow_schedules_next",
+                condition=Q(is_paused=False, removed_at__isnull=True, next_run_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -19,6 +19,7 @@ from workflows.models import (
     BulkJob,
     Command,
     Definition,
+    Event,
     EventDelivery,
     HumanTask,
     IncidentFailure,
@@ -33,19 +34,35 @@ from workflows.statuses import (
     CommandState,
     DeliveryStatus,
     Engine,
+    EventOutcome,
     IncidentState,
     RunStatus,
     WaitKind,
     WaitStatus,
 )
 
-FAILED_WITHIN = timedelta(hours=24)
+FAILED_WITHIN = RECEIVED_WITHIN = timedelta(hours=24)
 LONG_RETRY = timedelta(minutes=15)
 DUE_WITHIN = timedelta(hours=1)
 # Temporal needs a moment to fire a timer, and a worker to record it.
 OVERDUE_AFTER = timedelta(minutes=1)
 STARTED_AFTER = timedelta(minutes=1)
 FAILED_STATUSES = (RunStatus.FAILED, RunStatus.TIMED_OUT)
+
+
+class EventProblem(StrEnum):
+    """Values of the filter `problem` of the event list."""
+
+    REJECTED = "rejected"
+    UNUSED = "unused"
+
+
+EVENT_PROBLEM_WORDS = {
+    EventProblem.REJECTED: "rejected in the last 24 hours",
+    EventProblem.UNUSED: "received in the last 24 hours, and no run used the event",
+}
+# Nothing used these events, and nothing can use them any more.
+UNUSED_OUTCOMES = (EventOutcome.UNMATCHED, EventOutcome.UNCORRELATED)
 
 
 class RunProblem(StrEnum):
@@ -118,6 +135,13 @@ def held_deliveries(deliveries: QuerySet[EventDelivery]) -> QuerySet[EventDelive
 def dead_deliveries(deliveries: QuerySet[EventDelivery]) -> QuerySet[EventDelivery]:
     """Return the dead deliveries, newest first."""
     return deliveries.filter(status=DeliveryStatus.DEAD).order_by("-created_at")
+
+
+def events_with_problem(events: QuerySet[Event], problem: str) -> QuerySet[Event]:
+    """Return the events of the last 24 hours that have the problem, newest first. Source: `EventProblem`."""
+    outcomes = (EventOutcome.REJECTED,) if problem == EventProblem.REJECTED else UNUSED_OUTCOMES
+    recent = events.filter(outcome__in=outcomes, received_at__gte=timezone.now() - RECEIVED_WITHIN)
+    return recent.order_by("-received_at")
 
 
 def auto_paused_definitions(definitions: QuerySet[Definition]) -> QuerySet[Definition]:

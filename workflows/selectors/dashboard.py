@@ -1,4 +1,4 @@
-"""Numbers of the dashboard, in three statements: the problems, what comes next, and the last 24 hours.
+"""Problems and backlog of the dashboard, in one statement.
 
 Source: docs/reference/screens.md#dashboard
 """
@@ -10,7 +10,6 @@ from typing import Any
 
 from django.db.models import F, IntegerField, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, JSONObject, NullIf
-from django.utils import timezone
 
 from workflows.models import (
     BulkJob,
@@ -22,13 +21,12 @@ from workflows.models import (
     Run,
     RunStep,
     RunWait,
-    Schedule,
     Tenant,
 )
 from workflows.selectors import attention
-from workflows.selectors.attention import RunProblem
+from workflows.selectors.attention import EventProblem, RunProblem
 from workflows.selectors.incidents import shown_incident_of_run
-from workflows.statuses import OPEN_RUN_STATUSES, OPEN_TASK_STATUSES, DeliveryStatus, Engine, WaitKind, WaitStatus
+from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, Engine
 
 MOST_COUNTED = 1_000
 # The counted rows, the rows of which the first is shown, and its facts.
@@ -90,7 +88,12 @@ def problems_and_backlog(*, tenant_id: uuid.UUID) -> tuple[dict[str, Problem], B
 
 
 def _problem_rows(tenant_id: uuid.UUID) -> dict[str, ProblemRows]:
-    return {**_run_problems(tenant_id), **_wait_problems(tenant_id), **_other_problems(tenant_id)}
+    return {
+        **_run_problems(tenant_id),
+        **_wait_problems(tenant_id),
+        **_event_problems(tenant_id),
+        **_other_problems(tenant_id),
+    }
 
 
 def _run_problems(tenant_id: uuid.UUID) -> dict[str, ProblemRows]:
@@ -132,6 +135,15 @@ def _wait_problems(tenant_id: uuid.UUID) -> dict[str, ProblemRows]:
         "due": (due, due, {**task, "at": F("due_at")}),
         "overdue": (_runs_of(overdue), overdue, {**step, "at": F("deadline_at")}),
     }
+
+
+def _event_problems(tenant_id: uuid.UUID) -> dict[str, ProblemRows]:
+    # The reason of an event can contain a value that the rules of the tenant hide, so its code is shown.
+    facts = {"id": F("id"), "event_type": F("event_type"), "code": F("outcome_code"), "at": F("received_at")}
+    found = {
+        name: attention.events_with_problem(Event.objects.filter(tenant_id=tenant_id), name) for name in EventProblem
+    }
+    return {f"{name}_events": (rows, rows, facts) for name, rows in found.items()}
 
 
 def _other_problems(tenant_id: uuid.UUID) -> dict[str, ProblemRows]:
@@ -191,37 +203,3 @@ def _read(facts: dict[str, Any] | None) -> dict[str, Any] | None:
     if facts is None or facts["at"] is None:
         return facts
     return {**facts, "at": datetime.fromisoformat(facts["at"])}
-
-
-def next_steps(*, tenant_id: uuid.UUID, limit: int = 8) -> list[dict[str, Any]]:
-    """Return the next deadlines, timers, retries, due tasks and schedules in the order of their times.
-
-    Shapes: each has `kind` ("event", "time", "retry", "quota", "task" or "schedule"), `at`, `run`, `key`,
-    `definition`, `name`, and for a wait also `attempt`, `version` and `path`.
-    Cost: one statement.
-    """
-    own: dict[str, Any] = {"tenant_id": tenant_id}
-    now = timezone.now()
-    run = {"run": F("run_id"), "key": F("run__correlation_key"), "definition": F("run__definition__name")}
-    last_attempt = RunStep.objects.filter(
-        **own, run=OuterRef("run"), step_path=OuterRef("step_path"), iteration=OuterRef("iteration")
-    )
-    # The due time of a task is shown, and not the deadline of its wait.
-    waits = RunWait.objects.filter(**own, status=WaitStatus.WAITING, deadline_at__gte=now).exclude(kind=WaitKind.HUMAN)
-    latest = last_attempt.order_by("-attempt")
-    attempt = Subquery(latest.values("attempt")[:1])
-    name = Coalesce(NullIf(Subquery(latest.values("name")[:1]), Value("")), F("step_id"))
-    place = {"version": F("run__definition_version_id"), "path": F("step_path")}
-    tasks = HumanTask.objects.filter(**own, status__in=OPEN_TASK_STATUSES, due_at__gte=now)
-    schedules = Schedule.objects.filter(**own, is_paused=False, removed_at__isnull=True, next_run_at__gte=now)
-    found = (
-        _facts(waits, "deadline_at", limit, **run, **place, kind=F("kind"), name=name, attempt=attempt),
-        _facts(tasks, "due_at", limit, **run, task=F("id"), name=F("title")),
-        _facts(schedules, "next_run_at", limit, schedule=F("id"), definition=F("definition__name"), name=F("name")),
-    )
-    rows = found[0].union(*found[1:], all=True).order_by("at")[:limit]
-    return [{"at": at, **facts} for at, facts in rows]
-
-
-def _facts(rows: QuerySet[Any], at: str, limit: int, **facts: Any) -> QuerySet[Any]:
-    return rows.order_by(at).annotate(at=F(at), facts=JSONObject(**facts)).values_list("at", "facts")[:limit]

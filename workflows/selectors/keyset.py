@@ -40,7 +40,10 @@ def rows_after(rows: QuerySet[Any], *, by: str, at: str, newest_first: bool = Tr
     if position is None:
         return rows
     time, row_id = position
-    return rows.filter(Q(**{f"{by}__{comparison}": time}) | Q(**{by: time, f"id__{comparison}": row_id}))
+    # The first condition alone is a range of the index. The second one leaves out rows at exactly this time.
+    return rows.filter(
+        Q(**{f"{by}__{comparison}e": time}), Q(**{f"{by}__{comparison}": time}) | Q(**{f"id__{comparison}": row_id})
+    )
 
 
 def position_of(text: str) -> tuple[datetime, uuid.UUID] | None:

@@ -1,0 +1,160 @@
+"""The page "Next": everything that comes due in the order of time, with filters and pages, in few statements."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from tests.support.events import open_wait
+from tests.support.factories import make_run, make_tenant
+from tests.support.members import member_of
+from tests.support.plans import conditions_of, copies
+from tests.support.problems import MINUTE, add_retry, add_task, ago, dashboard
+from tests.support.statements import sent_statements
+from workflows.models import Run, Schedule
+from workflows.selectors import due
+from workflows.selectors.keyset import rows_after
+from workflows.statuses import Role
+
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
+
+
+def add_schedule(tenant: Any, run: Run, **fields: Any) -> Schedule:
+    values = {"name": "nightly", "origin": "portal", "kind": "recurring", "cron": "0 3 * * *"}
+    values["temporal_schedule_id"] = fields.get("name", "nightly")
+    return Schedule.objects.create(tenant=tenant, definition=run.definition, **{**values, **fields})
+
+
+def add_everything(tenant: Any) -> Run:
+    """Add one row of each kind and some rows that never come due. Return the run of the retry."""
+    now = timezone.now()
+    retry = add_retry(tenant)  # in 5 minutes
+    task = add_task(tenant, due_at=now + 3 * MINUTE, title="Approve it")
+    run = task.run
+    open_wait(tenant, run=run, deadline_at=now + 7 * MINUTE, step_id="reply")
+    open_wait(tenant, run=run, key="T-2", deadline_at=ago(17 * MINUTE), step_id="late")
+    open_wait(tenant, run=run, key="T-3", deadline_at=ago(timedelta(seconds=5)), step_id="just now")
+    open_wait(tenant, run=run, kind="time", name="", key="", deadline_at=now + 9 * MINUTE, step_id="pause")
+    open_wait(tenant, run=run, kind="quota", name="", key="", deadline_at=now + 10 * MINUTE, step_id="limited")
+    add_schedule(tenant, run, next_run_at=now + 11 * MINUTE)
+    open_wait(tenant, run=run, kind="human", name="", key="", deadline_at=now + 3 * MINUTE)
+    open_wait(tenant, run=run, key="T-4")
+    open_wait(tenant, run=run, key="T-5", status="RESOLVED", deadline_at=now + MINUTE)
+    add_task(tenant, status="completed", due_at=now + MINUTE)
+    add_schedule(tenant, run, name="paused", next_run_at=now + MINUTE, is_paused=True)
+    add_schedule(tenant, run, name="removed", next_run_at=now + MINUTE, removed_at=now)
+    return retry
+
+
+def opened(client: Client, query: str = "", status: int = 200) -> Any:
+    page = client.get(reverse("admin:next") + query)
+    assert page.status_code == status
+    return page
+
+
+def names(page: Any) -> list[str]:
+    return [row["name"] for row in page.context_data["rows"]]
+
+
+EVERY = ["late", "just now", "Approve it", "Upload it", "reply", "pause", "limited", "nightly"]
+
+
+def test_rows_come_in_the_order_of_time_with_overdue_rows_first_and_a_link(tenant: Any) -> None:
+    retry = add_everything(tenant)
+    add_everything(make_tenant())
+    client = member_of(tenant, role=Role.VIEWER)
+    page = opened(client)
+    rows = page.context_data["rows"]
+    assert names(page) == EVERY
+    assert [row["name"] for row in rows if row["is_overdue"]] == ["late"]
+    words = ["Deadline", "Deadline", "Task due", "Attempt 3 of 4", "Deadline", "Timer", "Next try", "Schedule"]
+    assert [row["words"] for row in rows] == words
+    assert [client.get(row["url"]).status_code for row in rows] == [200] * 8
+    assert rows[3]["url"] == reverse("admin:workflows_run_change", args=[retry.id])
+    assert re.search(r"Overdue 17 min\s*<", page.content.decode())
+    card = dashboard(client)
+    assert [row["name"] for row in card.context_data["next_steps"]] == EVERY[2:]
+    assert f'<a href="{reverse("admin:next")}">All 8</a>' in card.content.decode()
+
+
+def test_filters_by_kind_and_definition_and_the_numbers_of_the_chips(tenant: Any) -> None:
+    retry = add_everything(tenant)
+    client = member_of(tenant)
+    kinds = {"deadline": [0, 1, 4], "timer": [5, 6], "retry": [3], "task": [2], "schedule": [7]}
+    for kind, places in kinds.items():
+        assert names(opened(client, f"?kind={kind}")) == [EVERY[place] for place in places]
+    chips = opened(client).context_data["chips"]
+    assert [chip["number"] for chip in chips] == ["8", *(str(len(places)) for places in kinds.values())]
+    of_definition = opened(client, f"?definition={retry.definition_key}")
+    assert names(of_definition) == ["Upload it"]
+    chips = of_definition.context_data["chips"]
+    assert [chip["number"] for chip in chips] == ["1", "0", "0", "1", "0", "0"]
+    assert f"definition={retry.definition_key}" in chips[3]["query"]
+    other = Schedule.objects.get(tenant=tenant, name="nightly").definition.key
+    assert names(opened(client, f"?definition={other}&kind=schedule")) == ["nightly"]
+
+
+def test_every_row_is_on_one_page_even_if_many_have_the_same_time(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(due, "PAGE_SIZE", 3)
+    monkeypatch.setattr(due, "MOST_COUNTED", 5)
+    monkeypatch.setattr("portal.pages.attention.MOST_COUNTED", 5)
+    run, at = make_run(tenant), timezone.now() + MINUTE
+    for number in range(7):
+        open_wait(tenant, run=run, key=f"T-{number}", deadline_at=at, step_id=f"same {number}")
+    add_task(tenant, due_at=at, title="same time")
+    client, found, query = member_of(tenant), list[str](), ""
+    while True:
+        page = opened(client, query)
+        found += names(page)
+        query = page.context_data["following"]
+        if not query:
+            break
+    assert sorted(found) == [*(f"same {number}" for number in range(7)), "same time"]
+    assert (page.context_data["first"], page.context_data["chips"][0]["number"]) == ("?", "5+")
+
+
+@pytest.mark.parametrize("query", ["?kind=deadlines", "?kinds=task"])
+def test_unknown_filter_shows_no_rows_and_says_so(tenant: Any, query: str) -> None:
+    add_everything(tenant)
+    text = opened(member_of(tenant), query, status=400).content.decode()
+    assert "a filter cannot be read" in text
+    assert EVERY[2] not in text
+
+
+def test_page_of_a_new_tenant_says_that_nothing_is_due(tenant: Any) -> None:
+    client = member_of(tenant)
+    assert "Nothing is due" in opened(client).content.decode()
+    assert "Nothing with these filters is due" in opened(client, "?definition=none").content.decode()
+    assert names(opened(client, "?at=no-position")) == []
+
+
+def test_page_needs_at_most_12_statements(tenant: Any) -> None:
+    retry = add_everything(tenant)
+    client = member_of(tenant)
+    opened(client)
+    caches["default"].clear()  # the limits of retries are read again
+    with sent_statements() as statements:
+        opened(client, f"?definition={retry.definition_key}")
+    assert len(statements) <= 12, "\n".join(statements)
+
+
+def test_each_source_reads_a_range_of_its_index(tenant: Any) -> None:
+    now = timezone.now()
+    run = make_run(tenant)
+    spread = "now() + n * interval '1 second'"
+    for kind in ("event", "time", "quota", "retry"):
+        wait = open_wait(tenant, run=run, kind=kind, name="", key="", deadline_at=now)
+        copies(wait, 1_000, deadline_at=spread)
+    copies(add_task(tenant), 2_000, due_at=spread)
+    copies(add_schedule(tenant, run, next_run_at=now), 2_000, next_run_at=spread, name="'n' || n",
+           temporal_schedule_id="'n' || n")  # fmt: skip
+    position = f"{(now + 5 * MINUTE).isoformat()}_{run.id}"
+    for source, rows in due.due_of_sources(tenant.id).items():
+        time = {"task": "due_at", "schedule": "next_run_at"}.get(source, "deadline_at")
+        later = rows_after(rows, by=time, at=position, newest_first=False).order_by(time, "id")[:50]
+        assert f"{time} >= " in conditions_of(tenant, later), source

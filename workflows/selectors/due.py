@@ -1,0 +1,127 @@
+"""Everything of a tenant that comes due: deadlines of event waits, timers, retries, tasks, and times of schedules.
+
+A run in the queue of its concurrency key is not part of it, because it waits for another run and has no time limit.
+
+Source: docs/reference/screens.md#next
+"""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import F, OuterRef, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce, JSONObject, NullIf
+from django.utils import timezone
+
+from workflows.models import HumanTask, RunStep, RunWait, Schedule, Tenant
+from workflows.selectors.attention import OVERDUE_AFTER
+from workflows.selectors.keyset import position_of, rows_after
+from workflows.selectors.navigation import CappedCount
+from workflows.statuses import OPEN_RUN_STATUSES, OPEN_TASK_STATUSES, WaitKind, WaitStatus
+
+PAGE_SIZE = 50
+MOST_COUNTED = 1_000
+EVENT, TIME, QUOTA, RETRY, TASK, SCHEDULE = "event", "time", "quota", "retry", "task", "schedule"
+# The sources of each kind that a reader can choose. Each source reads one range of an index.
+KINDS = {"deadline": (EVENT,), "timer": (TIME, QUOTA), "retry": (RETRY,), "task": (TASK,), "schedule": (SCHEDULE,)}
+SOURCES = tuple(source for sources in KINDS.values() for source in sources)
+_WAITS = {EVENT: WaitKind.EVENT, TIME: WaitKind.TIME, QUOTA: WaitKind.QUOTA, RETRY: WaitKind.RETRY}
+# The column with the due time.
+_TIMES = {**dict.fromkeys(_WAITS, "deadline_at"), TASK: "due_at", SCHEDULE: "next_run_at"}
+
+
+@dataclass(frozen=True)
+class DuePage:
+    """Rows of one page in the order of their times. `following` is the position of the next page, or empty."""
+
+    rows: list[dict[str, Any]]
+    following: str = ""
+    is_first: bool = True
+
+
+def due_page(*, tenant_id: uuid.UUID, kind: str = "", definition: str = "", at: str = "") -> DuePage:
+    """Return one page of what is overdue or comes due, the earliest time first.
+
+    `kind` is one of `KINDS`, `definition` is a key; empty texts select everything. `at` is the position of an earlier
+    page. A position that cannot be read leads to the first page.
+    Cost: one statement. Each source reads a range of its index, at most one page.
+    """
+    due = due_of_sources(tenant_id, definition=definition)
+    sources = KINDS[kind] if kind else SOURCES
+    after = {name: rows_after(due[name], by=_TIMES[name], at=at, newest_first=False) for name in sources}
+    rows = _read(after, tenant_id, PAGE_SIZE + 1)
+    shown = rows[:PAGE_SIZE]
+    following = f"{shown[-1]['at'].isoformat()}_{shown[-1]['id']}" if len(rows) > PAGE_SIZE else ""
+    return DuePage(shown, following, position_of(at) is None)
+
+
+def next_due(*, tenant_id: uuid.UUID, limit: int) -> list[dict[str, Any]]:
+    """Return the first rows that come due from now on. Overdue rows are left out. Cost: one statement."""
+    now, due = timezone.now(), due_of_sources(tenant_id)
+    return _read({name: rows.filter(**{f"{_TIMES[name]}__gte": now}) for name, rows in due.items()}, tenant_id, limit)
+
+
+def due_counts(*, tenant_id: uuid.UUID, definition: str = "") -> dict[str, int]:
+    """Return the number of rows of each kind. It is above `MOST_COUNTED` if there are more. Cost: one statement."""
+    due = due_of_sources(tenant_id, definition=definition)
+    numbers = {name: CappedCount(rows, limit=MOST_COUNTED + 1) for name, rows in due.items()}
+    row = Tenant.objects.filter(id=tenant_id).values_list(*numbers.values()).get()
+    found = dict(zip(numbers, row, strict=True))
+    return {kind: sum(found[source] for source in sources) for kind, sources in KINDS.items()}
+
+
+def due_of_sources(tenant_id: uuid.UUID, *, definition: str = "") -> dict[str, QuerySet[Any]]:
+    """Return the rows of each source without an order. `definition` is a key; an empty text selects all of them."""
+    own: dict[str, Any] = {"tenant_id": tenant_id}
+    # The status of the run is implied by that of the wait. It lets the database find the runs of one definition.
+    of_run = {"run__definition_key": definition, "run__status__in": OPEN_RUN_STATUSES} if definition else {}
+    waits = RunWait.objects.filter(**own, **of_run, status=WaitStatus.WAITING, deadline_at__isnull=False)
+    tasks = HumanTask.objects.filter(**own, **of_run, status__in=OPEN_TASK_STATUSES, due_at__isnull=False)
+    schedules = Schedule.objects.filter(**own, is_paused=False, removed_at__isnull=True, next_run_at__isnull=False)
+    # The due time of a task is shown, and not the deadline of its wait.
+    return {
+        **{name: waits.filter(kind=kind) for name, kind in _WAITS.items()},
+        TASK: tasks,
+        SCHEDULE: schedules.filter(definition__key=definition) if definition else schedules,
+    }
+
+
+def _read(due: Mapping[str, QuerySet[Any]], tenant_id: uuid.UUID, limit: int) -> list[dict[str, Any]]:
+    """Return the first rows of these sources together, in the order of their times.
+
+    Shapes: each row has `kind` (its source), `id`, `at`, `definition`, `name` and `is_overdue`. Each row except a
+    schedule has `run` (an id) and `key`. A retry also has `attempt`, `version` and `path`.
+    """
+    parts = [
+        rows.order_by(_TIMES[name], "id")
+        .annotate(at=F(_TIMES[name]), source=Value(name), facts=JSONObject(**_facts(name, tenant_id)))
+        .values_list("at", "id", "source", "facts")[:limit]
+        for name, rows in due.items()
+    ]
+    found = parts[0].union(*parts[1:], all=True).order_by("at", "id")[:limit] if parts[1:] else parts[0]
+    return [_row(*row) for row in found]
+
+
+def _row(at: datetime, row_id: uuid.UUID, kind: str, facts: dict[str, Any]) -> dict[str, Any]:
+    # Temporal needs a moment to fire a timer or a schedule, and a worker to record it.
+    late_from = timezone.now() if kind == TASK else timezone.now() - OVERDUE_AFTER
+    return {"at": at, "id": row_id, "kind": kind, **facts, "is_overdue": at < late_from}
+
+
+def _facts(source: str, tenant_id: uuid.UUID) -> dict[str, Any]:
+    if source == SCHEDULE:
+        return {"definition": F("definition__name"), "name": F("name")}
+    run = {"run": F("run_id"), "key": F("run__correlation_key"), "definition": F("run__definition__name")}
+    if source == TASK:
+        return {**run, "name": F("title")}
+    attempts = RunStep.objects.filter(
+        tenant_id=tenant_id, run=OuterRef("run"), step_path=OuterRef("step_path"), iteration=OuterRef("iteration")
+    )
+    latest = attempts.order_by("-attempt")
+    name = Coalesce(NullIf(Subquery(latest.values("name")[:1]), Value("")), F("step_id"))
+    if source != RETRY:
+        return {**run, "name": name}
+    place = {"version": F("run__definition_version_id"), "path": F("step_path")}
+    return {**run, **place, "name": name, "attempt": Subquery(latest.values("attempt")[:1])}
