@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.templatetags.static import static
 from django.urls import URLPattern, path, reverse
+from django.utils.functional import SimpleLazyObject
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 from unfold.sites import UnfoldAdminSite
@@ -69,6 +70,12 @@ class PointsmanAdminSite(UnfoldAdminSite):
         The portal has its own navigation. Django would read the permissions of the user with two statements a page.
         """
         return super().get_app_list(request, app_label) if app_label else []
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """Return the context of every page. Only a page that shows `outages` reads the state of the servers."""
+        from portal.pages.outages import outages  # models are not loaded yet when the site is created
+
+        return {**super().each_context(request), "outages": SimpleLazyObject(outages)}
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         from portal.pages.dashboard import dashboard_page  # models are not loaded yet when the site is created

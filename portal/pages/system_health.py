@@ -25,6 +25,8 @@ QUIET_POLL_SECONDS = 90
 OLD_TASK_SECONDS, OLD_EVENT_SECONDS, OLD_DELIVERY_SECONDS, LONG_LAG_SECONDS = 10, 30, 60, 10
 LONG_QUEUE = 1_000
 GOOD, WARNING, BAD = "good", "warning", "bad"
+START_TEMPORAL = "Start the Temporal server, or correct TEMPORAL_ADDRESS."
+START_REDIS = "Start Redis, or correct REDIS_URL."
 START_WORKER = f"Start a Temporal worker for the task queue {settings.TEMPORAL_TASK_QUEUE}."
 MORE_WORKERS = "Read the logs of the Temporal workers. If they are busy, start another Temporal worker."
 START_CELERY = "Start a worker: celery -A portal worker."
@@ -103,7 +105,7 @@ def _temporal(found: Servers) -> Iterator[Item]:
     if found.queues is None:
         yield Item(
             "Temporal", BAD, "does not respond", found.temporal_problem, f"a response within {TEMPORAL_SECONDS:.0f} s",
-            to_do="Start the Temporal server, or correct TEMPORAL_ADDRESS.",
+            to_do=START_TEMPORAL,
             effect="Runs do not progress until Temporal responds. New events are stored and delivered then.",
         )  # fmt: skip
         return
@@ -131,7 +133,7 @@ def _broker(found: Servers) -> Iterator[Item]:
     if state is None:
         yield Item(
             "Redis", BAD, "does not respond", found.broker_problem, "a response within 2 s",
-            to_do="Start Redis, or correct REDIS_URL.",
+            to_do=START_REDIS,
             effect="New events are stored. They are routed when Redis responds.",
         )  # fmt: skip
         return

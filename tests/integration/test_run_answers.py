@@ -11,9 +11,11 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from portal.pages import outages
 from tests.support.events import open_wait
 from tests.support.factories import make_run, publish
 from tests.support.members import member_of
+from tests.support.servers_state import servers
 from tests.support.statements import sent_statements
 from workflows.admin.run_page import TABS
 from workflows.engine.definition import RetryPolicy
@@ -21,13 +23,26 @@ from workflows.engine.retry import retry_delay_ms
 from workflows.models import Run, RunStep, RunWait
 from workflows.projections.transaction import projection_writer
 
-pytestmark = pytest.mark.usefixtures("no_dispatcher")
+pytestmark = pytest.mark.usefixtures("no_dispatcher", "healthy")
+
+
+@pytest.fixture
+def healthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the pages show no outage. The workers of earlier tests have ended, or not."""
+    monkeypatch.setattr(outages, "servers", lambda: servers())
+
 
 # Key of a run of the story, its status as shown, and texts of its answer.
 ANSWERS = {
     "PAY-105": ("Failed", "“Capture at the bank” received 404 three times. No retry is left.", "Replay on version 3"),
     "TCK-4471": ("Waiting", "Waiting for the event TICKET_CUSTOMER_REPLIED with the key TCK-4471", "channel in"),
-    "SET-1124": ("Retrying", "“Upload to the bank” failed 9 times. The run fails at about", "Attempt 10 of 12"),
+    "SET-1124": (
+        "Retrying",
+        "“Upload to the bank” failed 9 times. The run fails at about",
+        "Attempt 10 of 12",
+        "An attempt cannot be started earlier",
+        "Attempt 4 earlier 5 6 7 8 9 ",
+    ),
     "PAY-098": (
         "Outcome unknown",
         "It is not known whether “Reserve the amount” had its effect",
@@ -102,7 +117,11 @@ def test_wait_past_its_deadline_is_shown_as_overdue(tenant: Any, minutes: int, i
 
 
 @pytest.mark.parametrize(
-    ("is_caught", "outcome"), [(False, "If attempt 5 fails, the run fails."), (True, "the catch block of “try”")]
+    ("is_caught", "outcome"),
+    [
+        (False, "If attempt 5 fails, the run fails."),
+        (True, "the run goes on with “Note it”, in the catch block of “try”."),
+    ],
 )
 def test_waiting_retry_shows_last_error_attempts_and_when_it_gives_up(
     tenant: Any, is_caught: bool, outcome: str
@@ -110,7 +129,7 @@ def test_waiting_retry_shows_last_error_attempts_and_when_it_gives_up(
     retry = {"maxAttempts": 5, "backoffMs": 600_000, "backoffMultiplier": 1, "jitter": True}
     config = {"actionId": "http.request", "version": 1, "inputMapping": {"url": "https://x.test"}}
     call = {"id": "call", "type": "action.call", "retry": retry, "config": config}
-    saved = {"id": "saved", "type": "state.set", "config": {"state": "SAVED"}}
+    saved = {"id": "saved", "name": "Note it", "type": "state.set", "config": {"state": "SAVED"}}
     steps = [{"id": "try", "type": "control.tryCatch", "try": [call], "catch": [saved]}] if is_caught else [call]
     path = "root.steps[0].try.steps[0]" if is_caught else "root.steps[0]"
     run = make_run(tenant, definition_version=publish(tenant, *steps), current_step_path=path)
@@ -136,6 +155,21 @@ def test_waiting_retry_shows_last_error_attempts_and_when_it_gives_up(
     assert all(text in page for text in ("“call” failed twice.", "HTTP_503, closed 2", "Attempt 3 of 5 follows"))
     assert outcome in page
     assert f'datetime="{fails_at.isoformat()}"' in shown
+
+
+@pytest.mark.parametrize(
+    ("attempt", "links"), [("4", "1 2 3 4 5 later"), ("9", "4 earlier 5 6 7 8 9"), ("99", "4 earlier 5 6 7 8 9")]
+)
+def test_each_attempt_of_a_retry_can_be_opened(story: Any, attempt: str, links: str) -> None:
+    run = Run.objects.get(tenant=story.tenant, correlation_key="SET-1124")
+    address = reverse("admin:workflows_run_change", args=[run.id])
+    query = {"attempt": attempt, "step": run.current_step_path}
+    shown = member_of(story.tenant).get(address, query)
+    assert f"Attempt {links} " in text_of(shown.content.decode())
+    found = shown.context["panel"].attempts
+    for url, expected in ((found.before_url, 4), (found.after_url, 5)):
+        if url:
+            assert member_of(story.tenant).get(address + url).context["panel"].step.attempt == expected
 
 
 @pytest.mark.parametrize(("status", "is_primary"), [("FAILED", True), ("TIMED_OUT", True), ("CANCELED", False)])

@@ -4,6 +4,7 @@ Each kind of answer has its words in `templates/portal/_run_answer.html`.
 """
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,10 +20,12 @@ from workflows.outline.rows import Outline, OutlineRow
 from workflows.selectors.attention import OVERDUE_AFTER
 from workflows.selectors.run_list import WITHOUT_REPLAYS
 from workflows.selectors.runs import RunPage
-from workflows.statuses import RunStatus, WaitKind
+from workflows.statuses import Engine, RunStatus, WaitKind
 
 # A run that waits says so with the tone of its wait. All other answers have the tone of the status.
 TONES = {"stuck": "red", "queued": "amber", "missing_action": "amber", "starting": "blue", "running": "blue"}
+# These runs continue only when a Celery worker has delivered an event or a start.
+NEED_CELERY = ("waits_event", "starting", "queued")
 ENDS = {
     RunStatus.FAILED: "failed",
     RunStatus.SUCCEEDED: "succeeded",
@@ -118,6 +121,16 @@ def run_answer(page: RunPage, outline: Outline, *, kind: str) -> Answer:
         overdue_since=_overdue_since(page),
         since=_since(page, row),
     )
+
+
+def stopping(page: RunPage, kind: str, outages: Iterable[Any]) -> list[Any]:
+    """Return the outages, of `portal.pages.outages`, without whose end this run cannot continue.
+
+    For a closed run, `outages` is not read.
+    """
+    if not page.is_open or page.run.engine != Engine.TEMPORAL:
+        return []
+    return [outage for outage in outages if outage.stops_runs or kind in NEED_CELERY]
 
 
 def _since(page: RunPage, row: OutlineRow | None) -> datetime | None:

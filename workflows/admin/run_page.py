@@ -23,7 +23,7 @@ from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.business_data import business_data_of
 from workflows.admin.live import live_page
-from workflows.admin.run_answer import TONES, answer_kind, default_step, run_answer
+from workflows.admin.run_answer import TONES, answer_kind, default_step, run_answer, stopping
 from workflows.admin.run_graph import run_graph
 from workflows.admin.run_logs_tab import logs_content
 from workflows.admin.run_offers import run_offers
@@ -105,6 +105,7 @@ class RunPageViews(TenantAdmin):
             temporal_url=_temporal_url(page),
             **tab.content(view),
         )
+        context["outages"] = stopping(page, kind, context["outages"])
         return TemplateResponse(request, "portal/run_page.html", context)
 
 

@@ -115,12 +115,23 @@ def _link(query: QueryDict, **changes: Any) -> str:
 
 
 @dataclass(frozen=True)
+class AttemptLinks:
+    """Links to the attempts around the chosen one, and the numbers of the others before and after, with a link each."""
+
+    shown: list[dict[str, Any]] = field(default_factory=list)
+    before: int = 0
+    after: int = 0
+    before_url: str = ""
+    after_url: str = ""
+
+
+@dataclass(frozen=True)
 class Panel:
     """The selected step. `step` is the chosen attempt, with its payloads if it is an action or has failed."""
 
     row: OutlineRow
     step: RunStep | StepRow | None = None
-    attempts: list[dict[str, Any]] = field(default_factory=list)
+    attempts: AttemptLinks = field(default_factory=AttemptLinks)
     idempotency_key: str = ""
     executions: int = 0
     sent: Any = None
@@ -185,14 +196,26 @@ def _step(run: Run, chosen: StepRow) -> RunStep | None:
     ).first()
 
 
-def _attempt_links(row: OutlineRow, query: QueryDict, chosen: int) -> list[dict[str, Any]]:
-    if len(row.attempts) < 2:
-        return []
+def _attempt_links(row: OutlineRow, query: QueryDict, chosen: int) -> AttemptLinks:
+    """Return the links of the group of attempts that has the chosen one. The last group ends with the last attempt."""
+    rows = row.attempts
+    if len(rows) < 2:
+        return AttemptLinks()
+    place = next(index for index, attempt in enumerate(rows) if attempt.attempt == chosen)
+    end = len(rows) - (len(rows) - 1 - place) // SHOWN_ATTEMPTS * SHOWN_ATTEMPTS
+    start = max(0, end - SHOWN_ATTEMPTS)
     base = _link(query, step=row.node.path, iteration=row.iteration)
-    return [
-        {"row": attempt, "url": f"{base}&attempt={attempt.attempt}", "is_chosen": attempt.attempt == chosen}
-        for attempt in row.attempts[-SHOWN_ATTEMPTS:]
-    ]
+    urls = [f"{base}&attempt={attempt.attempt}" for attempt in rows]
+    return AttemptLinks(
+        shown=[
+            {"row": attempt, "url": url, "is_chosen": attempt.attempt == chosen}
+            for attempt, url in zip(rows[start:end], urls[start:end], strict=True)
+        ],
+        before=start,
+        after=len(rows) - end,
+        before_url=urls[start - 1] if start else "",
+        after_url=urls[end] if end < len(rows) else "",
+    )
 
 
 def _received(step: RunStep, rules: Rules) -> Any:

@@ -109,23 +109,32 @@ def test_states_of_steps(
 
 
 @pytest.mark.parametrize(
-    ("steps", "name", "kind", "catcher"),
+    ("steps", "name", "kind", "catcher", "then"),
     [
-        (SEQUENCE, "b", "fails", None),
-        ((work("a") | {"onError": {"policy": "continue"}},), "a", "next_step", None),
-        (TRY, "risky", "catch", "try"),
-        (TRY, "saved", "fails", None),
-        ((attempt("t", branch("if", work("in")), catch=[work("c")]),), "in", "catch", "t"),
-        (LOOP, "item", "fails", None),
-        ((loop("each", work("item"), onItemError="continue"),), "item", "next_step", "each"),
-        ((loop("each", work("item"), onItemError="skipItem"),), "item", "next_item", "each"),
-        ((attempt("t", loop("each", work("item")), catch=[work("c")]),), "item", "catch", "t"),
+        (SEQUENCE, "b", "fails", None, None),
+        ((work("a") | {"onError": {"policy": "continue"}},), "a", "next_step", None, None),
+        ((work("a") | {"onError": {"policy": "continue"}}, work("b")), "a", "next_step", None, "b"),
+        (TRY, "risky", "catch", "try", "saved"),
+        (TRY, "saved", "fails", None, None),
+        ((attempt("t", branch("if", work("in")), catch=[work("c")]),), "in", "catch", "t", "c"),
+        (LOOP, "item", "fails", None, None),
+        ((loop("each", work("item"), onItemError="continue"),), "item", "next_step", "each", "next of each"),
+        ((loop("each", work("item"), work("more"), onItemError="continue"),), "item", "next_step", "each", "more"),
+        ((loop("each", branch("if", work("item")), work("more"), onItemError="continue"),), "item", "next_step", "each",
+         "more"),
+        ((loop("each", loop("in", work("item"), work("no")), work("more"), onItemError="continue"),), "item",
+         "next_step", "each", "more"),
+        ((loop("each", work("item"), onItemError="skipItem"), work("end")), "item", "next_item", "each",
+         "next of each"),
+        ((attempt("t", loop("each", work("item")), catch=[work("c")]),), "item", "catch", "t", "c"),
     ],
-)
-def test_catcher_of_step(steps: tuple[Any, ...], name: str, kind: str, catcher: str | None) -> None:
+)  # fmt: skip
+def test_catcher_of_step(steps: tuple[Any, ...], name: str, kind: str, catcher: str | None, then: str | None) -> None:
+    """The catcher names the step with which the run goes on, or the loop that has its next item."""
     nodes = by_id(definition_of(*steps))
     found = catcher_of({node.path: node for node in nodes.values()}, nodes[name].path)
-    assert (found.kind, found.node and found.node.step.id) == (kind, catcher)
+    shown = f"next of {found.next_item_of.step.id}" if found.next_item_of else found.then and found.then.step.id
+    assert (found.kind, found.node and found.node.step.id, shown) == (kind, catcher, then)
 
 
 def test_nodes_are_in_document_order_with_their_place() -> None:
