@@ -25,7 +25,7 @@ OUTAGE_SECONDS = float(os.environ.get("POINTSMAN_OUTAGE_SECONDS", "10"))
 FLUSHES, LOAD_SECONDS, BURST = 4, 1.0, 15
 FEED_SECONDS, SWEEP_SECONDS = 0.04, 0.5
 MAX_BACKLOG = 20
-MAX_RESPONSE_SECONDS = 5.0  # allows for other programs that use the processors
+MAX_RESPONSE_SECONDS = 0.9 * OUTAGE_SECONDS  # a request that waits for Temporal needs the whole outage
 RECOVERY_SECONDS = 90
 
 

@@ -182,7 +182,7 @@ def test_ledger_that_retention_shortens_during_its_verification_is_intact(
 
 def test_audit_chain_causes_no_deadlock(tenant: Any, commands: list[Command]) -> None:
     """One transaction writes the ledger and then locks a row. The other locks the row first."""
-    both_have_the_first = threading.Barrier(2, timeout=10)
+    both_have_the_first = threading.Barrier(2, timeout=60)
     errors: list[DatabaseError] = []
 
     def lock() -> None:

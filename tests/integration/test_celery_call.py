@@ -250,7 +250,7 @@ def test_outcome_is_unknown_after_the_timeout_and_a_later_execution_gets_the_res
     value = {"task": "foreign.gate", "args": [key], "queue": foreign.queue}
     started = time.monotonic()
     error = failed(context, **value, timeoutSeconds=0.5)
-    assert 0.5 <= time.monotonic() - started < 5
+    assert 0.5 <= time.monotonic() - started < 30
     assert (codes(error), "0.5 s" in error.message) == (UNKNOWN, True)
     foreign.redis.rpush(f"{key}:open", "1")
     output = call(context, **value)
@@ -318,7 +318,7 @@ def test_hung_server_is_a_transient_failure_and_nothing_is_sent(
     started = time.monotonic()
     error = failed(context, **value)
     assert (codes(error), "not sent" in error.message) == (UNAVAILABLE, True)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
     setattr(settings, what, own)
     assert call(context, **value).result == {"n": 1}  # nothing was sent, so the next execution may send
 
@@ -342,7 +342,7 @@ def test_server_that_is_no_broker_is_a_transient_failure(
         started = time.monotonic()
         error = failed(context, task="foreign.count", queue=foreign.queue)
     assert (codes(error), "not sent" in error.message) == (UNAVAILABLE, True)
-    assert time.monotonic() - started < 9
+    assert time.monotonic() - started < 30
 
 
 class MutingProxy:

@@ -24,6 +24,7 @@ from tests.support.api import Api, error_of
 from tests.support.events import open_wait, receive
 from tests.support.factories import make_actor, make_run, make_tenant, make_token, publish
 from tests.support.members import member_of
+from tests.support.own_sweep import sweep_only
 from tests.support.row_counts import row_counts
 from tests.support.statements import sent_statements
 from tests.support.triggers import STATE, TRIGGER
@@ -219,9 +220,10 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def reconcile(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+def reconcile(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Return the reconciler of commands, without the time for which it waits."""
     monkeypatch.setattr(command_reconcile, "ABANDONED_AFTER", timedelta(0))
+    sweep_only(tenant, monkeypatch)
 
     def run() -> None:
         command_reconcile.commands_reconcile(stop_at=time.monotonic() + 60)

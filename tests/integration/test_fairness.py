@@ -93,7 +93,7 @@ def in_threads(count: int, play: Callable[[], None]) -> None:
     barrier = threading.Barrier(count)
 
     def one() -> None:
-        barrier.wait(10)
+        barrier.wait(60)
         play()
 
     with ThreadPoolExecutor(count) as threads:
@@ -138,7 +138,7 @@ def test_tenant_never_has_more_claims_than_its_limit(
 
     def wait_for_refusal() -> None:
         """Keep the first claims until another worker is refused a claim."""
-        assert is_refused.wait(20)
+        assert is_refused.wait(60)
         held.append(EventDelivery.objects.filter(tenant=tenant, claimed_until__gt=timezone.now()).count())
 
     signals = Signals(monkeypatch, wait_for_refusal)
@@ -220,7 +220,7 @@ class Notifications:
                 for _ in range(count):
                     self._queue.put("")
             for worker in working:
-                worker.result(20)
+                worker.result(60)
 
 
 def test_flood_of_deliveries_does_not_block_other_tenants(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:

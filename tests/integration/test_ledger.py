@@ -12,6 +12,7 @@ import pytest
 from django.db import connection
 
 from tests.support.factories import make_actor, make_run, publish
+from tests.support.own_sweep import sweep_only
 from workflows import ledger
 from workflows.actors import Actor
 from workflows.errors import Conflict
@@ -43,8 +44,9 @@ def kill(*_: Any, **__: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
-def abandoned_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def abandoned_at_once(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command_reconcile, "ABANDONED_AFTER", timedelta(0))
+    sweep_only(tenant, monkeypatch)
 
 
 # Name -> the request, and a check of its effect.

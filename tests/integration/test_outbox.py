@@ -194,16 +194,16 @@ def test_relay_skips_rows_that_another_relay_has_locked(tenant: Any, monkeypatch
         results = receive(values=values, **others)
         if threading.current_thread() is not threading.main_thread():
             inside.set()
-            assert go_on.wait(20)
+            assert go_on.wait(60)
         return results
 
     monkeypatch.setattr(outbox, "events_receive", slow)
     with ThreadPoolExecutor(1) as elsewhere:
         first = elsewhere.submit(on_own_connection, lambda: relay(tenant, limit=3))
-        assert inside.wait(20)
+        assert inside.wait(60)
         assert (relay(tenant), stored_event_ids(tenant)) == (1, ids[3:])
         go_on.set()
-        assert first.result(20) == 3
+        assert first.result(60) == 3
     assert sorted(stored_event_ids(tenant)) == sorted(ids)
     assert Event.objects.filter(tenant=tenant).count() == 4
 

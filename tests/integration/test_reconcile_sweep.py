@@ -15,6 +15,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from tests.support.factories import make_actor, make_run, publish, wait_for_reply
+from tests.support.own_sweep import sweep_only
 from workflows.errors import PortalError
 from workflows.ledger import command_finish, command_open
 from workflows.models import Command, Run
@@ -115,6 +116,7 @@ def test_many_changed_runs_leave_time_for_the_walk_and_the_commands(
 
 def test_command_of_a_busy_run_stops_no_other(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command_reconcile, "ABANDONED_AFTER", timedelta(0))
+    sweep_only(tenant, monkeypatch)
     monkeypatch.setitem(command_reconcile.DECIDERS, CommandAction.CANCEL, lambda _: busy())
     commands = [
         command_open(actor=make_actor(tenant), action=action, target_type="run", target_id="x")
@@ -203,6 +205,7 @@ def test_accepted_cancel_is_decided_by_the_end_of_the_run(
 ) -> None:
     """Decide a command whose process was killed after Temporal's response. The run has ended since then."""
     monkeypatch.setattr(command_reconcile, "ABANDONED_AFTER", timedelta(0))
+    sweep_only(tenant, monkeypatch)
     run = make_run(tenant, status=status)
     command = command_open(
         actor=make_actor(tenant), action=CommandAction.CANCEL, target_type="run", target_id=str(run.id), run=run

@@ -231,9 +231,11 @@ def test_counts_read_the_index_of_statuses_if_the_statistics_are_wrong(
             "DELETE FROM workflow_runs WHERE temporal_workflow_id LIKE 'crowd-%'", "VACUUM ANALYZE workflow_runs"
         )
     runs_read = [name for name in indexes if name.startswith("workflow_runs_")]
-    assert runs_read.count("workflow_runs_by_status") == len(RunStatus), runs_read
+    # The few runs that are starting also have an index of their own, over all tenants.
+    of_status = {"workflow_runs_by_status", "workflow_runs_starting"}
+    assert sum(name in of_status for name in runs_read) == len(RunStatus), runs_read
     # The runs that are retrying or unknown are read by their ids, after their waits and tasks.
-    assert set(runs_read) <= {"workflow_runs_by_status", "workflow_runs_of_tenant", "workflow_runs_pkey"}
+    assert set(runs_read) <= of_status | {"workflow_runs_of_tenant", "workflow_runs_pkey"}
 
 
 def shown_counts(query: str, tenant: Any) -> None:

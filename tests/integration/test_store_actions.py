@@ -131,7 +131,7 @@ def test_one_of_many_concurrent_writers_gets_the_lock(tenant: Any) -> None:
     @in_system_scope
     def take(number: int) -> str | None:
         try:
-            start.wait(20)
+            start.wait(60)
             perform(run, "set", {"key": "lock", "value": number, "onlyIfAbsent": True})
         except RunError as error:
             return error.code
@@ -149,7 +149,7 @@ def test_write_concurrent_with_a_delete_is_not_lost(tenant: Any) -> None:
     @in_system_scope
     def work(number: int) -> int:
         try:
-            start.wait(20)
+            start.wait(60)
             if number % 2:
                 return sum(perform(run, "delete", {"key": "n"})["deleted"] for _ in range(25))
             return sum(perform(run, "increment", {"key": "n"})["version"] == 1 for _ in range(25))
@@ -178,7 +178,7 @@ def test_concurrent_increments_are_all_counted(tenant: Any) -> None:
     @in_system_scope
     def count(_: int) -> list[int]:
         try:
-            start.wait(20)
+            start.wait(60)
             return [perform(run, "increment", {"key": "n"})["value"] for _ in range(15)]
         finally:
             connection.close()

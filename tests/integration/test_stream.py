@@ -51,7 +51,7 @@ def running(consumer: EventStream, stop: threading.Event) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive(), "the consumer does not stop"
 
 
@@ -361,7 +361,7 @@ def test_stopped_process_leaves_no_pending_entries(
     stream.add(tenant, 1)
     wait_until_stored(tenant, "e-1")
     process.send_signal(number)
-    assert process.wait(15) == 0, log.read_text()
+    assert process.wait(60) == 0, log.read_text()
     assert (stream.pending(), stream.consumers()) == ({}, set())
     assert "consumer one stopped: 1 stored" in log.read_text()
 
@@ -389,7 +389,7 @@ def test_stop_during_an_outage_keeps_the_pending_entries(stream: StreamDriver, t
         entry = stream.add(tenant, 1)
         eventually(lambda: "the database is unavailable" in log.read_text(), what="the outage is logged")
         process.terminate()
-        assert process.wait(15) == 0, log.read_text()
+        assert process.wait(60) == 0, log.read_text()
     assert (list(stream.pending()), stream.consumers()) == ([entry], {"one"})
     stream.consumer("one").consume_events(once=True)
     assert (stored_event_ids(tenant), stream.pending()) == (["e-1"], {})
@@ -440,7 +440,7 @@ def test_two_repeatedly_killed_processes_store_each_event_once(
         eventually(lambda more=more: len(stored_event_ids(tenant)) >= more, what=f"{more} events")
         for process in pair:
             process.kill()
-            process.wait(10)
+            process.wait(60)
     stream.start(tmp_path / "log", "--consumer", "last", **environment)
     eventually(stream.is_consumed, what="all entries are acknowledged", seconds=60)
     assert sorted(stored_event_ids(tenant)) == sorted(f"e-{number}" for number in range(total))

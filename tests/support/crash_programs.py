@@ -101,7 +101,7 @@ def running_programs(plan: dict[str, Any], folder: Path) -> Iterator[Programs]:
         yield programs
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @contextmanager

@@ -72,4 +72,4 @@ def running_oidc_server() -> Iterator[OidcServer]:
     finally:
         server.http.close()
         process.terminate()
-        process.wait(10)
+        process.wait(60)

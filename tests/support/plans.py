@@ -1,7 +1,13 @@
-"""Plans of queries, as PostgreSQL makes them for the application's role inside one tenant."""
+"""Plans of queries, as PostgreSQL makes them for the application's role inside one tenant.
+
+PostgreSQL may scan a table only where no index can be used. Otherwise the rows and statistics of other tests would
+decide whether it scans the small tables of tests. So a plan shows which indexes can serve a query. The number of rows
+that a query reads shows whether they serve it well.
+"""
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import connection, connections, models
@@ -33,7 +39,7 @@ def copies(row: models.Model, number: int, /, **columns: str) -> None:
 def plan_of(tenant: Any, rows: QuerySet[Any]) -> list[dict[str, Any]]:
     """Return all nodes of the plan of a query."""
     sql, parameters = rows.query.sql_with_params()
-    with tenant_scope(tenant.id), connection.cursor() as cursor:
+    with _no_scans(), tenant_scope(tenant.id), connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}", parameters)
         found = cursor.fetchone()[0]
     plan = json.loads(found) if isinstance(found, str) else found
@@ -48,25 +54,9 @@ def conditions_of(tenant: Any, rows: QuerySet[Any]) -> str:
     return " ".join(node.get("Index Cond", "") for node in nodes)
 
 
-def scanned_tables(tenant: Any, call: Callable[[], Any]) -> set[str]:
-    """Call a function. Return the tables that one of its statements reads without an index."""
-    nodes = _nodes_of_call(tenant, call, "FORMAT JSON")
-    return {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
-
-
 def rows_read(tenant: Any, call: Callable[[], Any], table: str) -> int:
-    """Call a function. Return the number of rows that its statements read from a table, with those they leave out.
-
-    PostgreSQL may scan a table only where no index can be used. Otherwise the rows of other tests would decide whether
-    it scans the small tables of tests.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute("SET enable_seqscan = off")
-    try:
-        nodes = list(_nodes_of_call(tenant, call, "ANALYZE, FORMAT JSON"))
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("RESET enable_seqscan")
+    """Call a function. Return the number of rows that its statements read from a table, with those they leave out."""
+    nodes = _nodes_of_call(tenant, call, "ANALYZE, FORMAT JSON")
     return sum(_read(node) for node in nodes if node.get("Relation Name") == table)
 
 
@@ -83,7 +73,7 @@ def _read(node: dict[str, Any]) -> int:
 def _nodes_of_call(tenant: Any, call: Callable[[], Any], options: str) -> Iterator[dict[str, Any]]:
     with tenant_scope(tenant.id), CaptureQueriesContext(connection) as captured:
         call()
-    with tenant_scope(tenant.id), connection.cursor() as cursor:
+    with _no_scans(), tenant_scope(tenant.id), connection.cursor() as cursor:
         for query in captured.captured_queries:
             sql = query["sql"].partition("; ")[2] if query["sql"].startswith("SELECT set_config(") else query["sql"]
             if not sql.startswith(("SELECT", "(SELECT")):
@@ -92,6 +82,17 @@ def _nodes_of_call(tenant: Any, call: Callable[[], Any], options: str) -> Iterat
             found = cursor.fetchone()[0]
             plan = json.loads(found) if isinstance(found, str) else found
             yield from _nodes(plan[0]["Plan"])
+
+
+@contextmanager
+def _no_scans() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute("SET enable_seqscan = off")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("RESET enable_seqscan")
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

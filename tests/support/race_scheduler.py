@@ -21,7 +21,7 @@ from workflows.models import RunWait
 from workflows.services import wait_lookback
 from workflows.tenancy import Scope, enter_scope
 
-TIMEOUT_SECONDS = 20
+TIMEOUT_SECONDS = 60
 _thread = threading.local()
 
 

@@ -132,7 +132,7 @@ def _consuming(stream: StreamDriver) -> Iterator[None]:
             yield
         finally:
             stop.set()
-            consumed.result(20)
+            consumed.result(60)
 
 
 @in_system_scope

@@ -87,7 +87,7 @@ class StreamDriver:
     def close(self) -> None:
         for process in self.processes:
             process.kill()
-            process.wait(10)
+            process.wait(60)
         self.redis.close()
 
 

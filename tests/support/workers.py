@@ -37,7 +37,7 @@ def running_temporal_worker() -> Iterator[None]:
 
     thread = threading.Thread(target=run, name="temporal-worker", daemon=True)
     thread.start()
-    assert started.wait(30), "the Temporal worker did not start within 30 s"
+    assert started.wait(60), "the Temporal worker did not start within 60 s"
     if failure:
         raise failure[0]
     yield
@@ -53,6 +53,6 @@ def running_celery_worker() -> Iterator[None]:
     from portal.celery import app
 
     with start_worker(
-        app, pool="threads", concurrency=4, perform_ping_check=False, loglevel="INFO", shutdown_timeout=20
+        app, pool="threads", concurrency=4, perform_ping_check=False, loglevel="INFO", shutdown_timeout=60
     ):
         yield

@@ -215,7 +215,7 @@ def test_cancel_during_an_action_and_its_late_end_opens_no_row(driver: TenantDri
     with fake_api(gate) as api:
         publish(driver.tenant, action_step(retry={"maxAttempts": 5, "backoffMs": 1}, **http(api.url)))
         run = driver.start({"n": 1})
-        assert gate.entered.wait(20)
+        assert gate.entered.wait(60)
         run_cancel(actor=driver.actor, run_id=run.id)
         driver.wait_for_run("CANCELED", id=run.id)
         gate.release.set()
@@ -233,7 +233,7 @@ def test_action_is_not_failed_when_its_worker_stops(driver: TenantDriver, settin
         publish(driver.tenant, action_step(**http(api.url)))
         run = driver.start({"n": 1})
         with running_temporal_worker():
-            assert gate.entered.wait(20)
+            assert gate.entered.wait(60)
             threading.Timer(1.5, gate.release.set).start()
         with running_temporal_worker():
             driver.wait_for_run("SUCCEEDED", id=run.id)

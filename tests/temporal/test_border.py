@@ -229,7 +229,7 @@ def test_reset_and_lookback_that_lock_the_same_events(
     with ThreadPoolExecutor(2) as threads:
         again = (verdict(3, older, "matched"), wait_record(4, "RESOLVED", wait_id))
         writing = threads.submit(on_own_connection, write, run, *again, epoch="epoch-2", current="epoch-2")
-        assert took_back.wait(10)
+        assert took_back.wait(60)
         looking = threads.submit(
             on_own_connection, wait_look_for_events, tenant_id=str(tenant.id), wait_id=str(other.id)
         )

@@ -62,7 +62,7 @@ def start_worker(driver: TenantDriver, settings: Any, tmp_path: Path) -> Iterato
     yield start
     for worker in started:
         worker.kill()
-        worker.wait(10)
+        worker.wait(60)
 
 
 def kill_and_restart(start: Start, point: str, begin: Callable[[], Run], **more: str) -> Run:

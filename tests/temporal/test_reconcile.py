@@ -18,6 +18,7 @@ from tests.support.factories import eventually, make_run, make_token, publish, w
 from tests.support.history_cases import for_each, human_task, open_wait_of
 from tests.support.management_commands import run_command
 from tests.support.members import member_of
+from tests.support.own_sweep import sweep_only
 from tests.support.projection_rows import rows_of_runs
 from tests.support.records import run_record, wait_record
 from tests.support.table_owner import execute_as_owner
@@ -43,8 +44,9 @@ from workflows.temporal.history import HistoryUnreadable
 
 
 @pytest.fixture(autouse=True)
-def no_minimum_age(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the reconciler compare runs and commands of any age."""
+def no_minimum_age(driver: TenantDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the reconciler compare runs and commands of any age. A sweep compares only the runs of this test."""
+    sweep_only(driver.tenant, monkeypatch)
     for module in (run_reconcile_module, candidates):
         monkeypatch.setattr(module, "QUIET_AFTER", timedelta(0))
         monkeypatch.setattr(module, "UNSTARTED_AFTER", timedelta(0))

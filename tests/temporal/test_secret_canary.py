@@ -180,10 +180,10 @@ def recorded_redis_commands() -> Iterator[list[str]]:
 
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     yield commands
     redis.Redis.from_url(settings.REDIS_URL).publish("canary-is-over", "")
-    thread.join(10)
+    thread.join(60)
 
 
 def in_redis() -> str:
