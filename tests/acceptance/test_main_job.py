@@ -93,7 +93,7 @@ def test_cancel_is_refused_while_temporal_is_stopped_and_accepted_afterwards(
 ) -> None:
     run = waiting_ticket(api, ticket)
     before = api_view_of(api, run["id"])
-    stack.devstack("stop", "temporal")
+    stack.stop_program("temporal")
     try:
         refused = api.post(f"/runs/{run['id']}/cancel")
         assert (refused.status_code, refused.json()["error"]["code"]) == (409, "WORKFLOW_TEMPORAL_CANCEL_FAILED")
@@ -140,7 +140,7 @@ def test_events_are_accepted_while_celery_is_stopped(stack: Stack, api: httpx.Cl
     keys = [f"{ticket}-{number}" for number in range(5)]
     for key in keys:
         waiting_ticket(api, key)
-    stack.devstack("stop", "celery")
+    stack.stop_program("celery")
     try:
         for key in keys:
             post_event(api, "TICKET_CUSTOMER_REPLIED", ticketId=key)
@@ -152,7 +152,7 @@ def test_events_are_accepted_while_celery_is_stopped(stack: Stack, api: httpx.Cl
 
 def test_events_are_accepted_while_the_broker_is_stopped(stack: Stack, api: httpx.Client, ticket: str) -> None:
     waiting_ticket(api, ticket)
-    stack.devstack("stop", "redis")
+    stack.stop_program("redis")
     try:
         post_event(api, "TICKET_CUSTOMER_REPLIED", ticketId=ticket)
         ready = httpx.get(f"{stack.credentials()['url']}/readyz", trust_env=False, timeout=30)
@@ -206,4 +206,4 @@ def test_stop_leaves_no_process_and_keeps_the_data(stack: Stack) -> None:
         assert [process for process in processes if process.is_running() and process.status() != "zombie"] == []
         if number is signal.SIGTERM:
             stack.start()
-            assert stack.credentials()["token"] == token
+            assert stack.read_credentials()["token"] == token

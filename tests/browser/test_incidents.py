@@ -44,10 +44,10 @@ def test_triage_an_incident_and_bulk_replay_it(
     page.get_by_role("heading", name="Replay 3 runs?").wait_for()
     assert page.get_by_role("heading", name="Failures per hour").is_visible()  # the preview is on the same page
     page.get_by_role("button", name="Start 1 first").click()
-    page.get_by_text("The first replay has succeeded.").wait_for(timeout=60_000)
+    page.get_by_text("The first replay has succeeded.").wait_for()
     page.get_by_text("waiting for you").wait_for()
     page.get_by_role("button", name="Start the other 2").click()
-    page.get_by_text("Each new run succeeded").wait_for(timeout=60_000)
+    page.get_by_text("Each new run succeeded").wait_for()
     assert page.locator("[aria-labelledby=h-fl] tbody .pill", has_text="Succeeded").count() == 3
 
     page.get_by_role("link", name="Resolved in…").click()

@@ -84,7 +84,7 @@ def test_bulk_job_of_filter_has_preview_and_stop_has_confirmation(
     page.get_by_role("heading", name="Replay 3 runs?").wait_for()
     job = BulkJob.objects.get(tenant=driver.tenant)
     assert job.selection == {"list": {"status__exact": ["WAITING"]}}
-    BulkJob.objects.filter(id=job.id).update(rate_per_second=0.1)  # one request now, the next after ten seconds
+    BulkJob.objects.filter(id=job.id).update(rate_per_second=0.005)  # one request now, the next after 200 seconds
     page.get_by_role("button", name="Start 3 replays").click()
     page.get_by_role("link", name="Open 1").wait_for()
     page.get_by_role("button", name="Pause").click()

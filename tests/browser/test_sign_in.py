@@ -55,7 +55,7 @@ def sign_in_through(page: Any, site: str, tenant: Any, subject: str) -> None:
 
 def new_page(browser: Any) -> Any:
     page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(60_000)
     return page
 
 

@@ -290,7 +290,7 @@ def events_for_one_wait(tenant: Any, count: int) -> list[EventDelivery]:
 def test_workers_deliver_the_events_of_one_wait_in_order(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made = events_for_one_wait(tenant, 90)
     signals = Signals(monkeypatch)
-    in_threads(4, lambda: events_work(tenant_id=tenant.id, seconds=5))
+    in_threads(4, lambda: events_work(tenant_id=tenant.id, seconds=60))
     eventually(lambda: not due_deliveries(tenant=tenant).exists() and len(signals.events) == 90)
     assert signals.events == [row.event.event_id for row in made]
 
@@ -310,11 +310,11 @@ def test_later_events_wait_for_an_event_without_response_from_temporal(
 
     monkeypatch.setattr(gateway, "signal_event", signal_event)
     for _ in range(2):
-        assert events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 5)
+        assert events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 60)
         assert not due_deliveries(tenant=tenant).exists()
         EventDelivery.objects.filter(tenant=tenant).update(next_attempt_at=F("next_attempt_at") - timedelta(minutes=1))
         monkeypatch.setattr(delivery._pause, "until", 0.0)
-    assert events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 5) == 3
+    assert events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 60) == 3
     assert signals.events == [row.event.event_id for row in made]
 
 
@@ -329,7 +329,7 @@ def test_later_events_do_not_wait_for_a_refused_event(tenant: Any, monkeypatch: 
         take(signal, **kwargs)
 
     monkeypatch.setattr(gateway, "signal_event", signal_event)
-    assert events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 5) == 3
+    assert events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 60) == 3
     assert signals.events == [row.event.event_id for row in made[1:]]
 
 
@@ -495,7 +495,7 @@ def test_slot_freed_during_an_attempt_is_used(tenant: Any, monkeypatch: pytest.M
 
     monkeypatch.setattr(delivery, "event_start_run", start_and_end)
     receive(tenant, workflow_correlation_key=None)
-    events_work(tenant_id=tenant.id, seconds=2)
+    events_work(tenant_id=tenant.id, seconds=20)
     assert starts.started() == 2
 
 
@@ -556,7 +556,7 @@ def test_busy_run_delays_no_other_and_is_retried_by_notifications(tenant: Any, m
     monkeypatch.setattr(delivery, "notify_dispatcher", lambda _tenant, *, after: delays.append(after))
     while EventDelivery.objects.filter(tenant=tenant, status="pending").exists():
         EventDelivery.objects.filter(tenant=tenant).update(next_attempt_at=timezone.now())
-        assert events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 5)
+        assert events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 60)
     first.refresh_from_db()
     assert signals.of_delivery == {str(first.id): 1, str(second.id): 1}
     assert (first.status, first.attempts, first.failures) == ("sent", 4, 0)
@@ -596,8 +596,8 @@ def test_outage_stops_the_attempts_of_all_deliveries(tenant: Any, monkeypatch: p
 
     monkeypatch.setattr(gateway, "signal_event", fail)
     make_deliveries(tenant, 30)
-    assert events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 5) == 1
-    assert events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 5) is None
+    assert events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 60) == 1
+    assert events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 60) is None
     assert len(calls) == 1
     rows = EventDelivery.objects.filter(tenant=tenant, status="pending", claimed_until=None, failures=0)
     assert sorted(rows.values_list("attempts", flat=True)) == [0] * 29 + [1]

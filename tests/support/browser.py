@@ -45,5 +45,5 @@ def member_context(browser: Any, site: str, user: Any, *, width: int = 1440, hei
     cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
     context = browser.new_context(viewport={"width": width, "height": height}, **more)
     context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": site}])
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(60_000)
     return context

@@ -41,10 +41,6 @@ class DatabaseProxy:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
-    @property
-    def is_refusing(self) -> bool:
-        return self._refuses.is_set()
-
     def restore(self) -> None:
         self._refuses.clear()
 

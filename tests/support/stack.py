@@ -15,6 +15,8 @@ import httpx
 import psutil
 
 from portal.devstack import postgres
+from portal.devstack.control import Control
+from portal.devstack.supervision import Supervisor
 from tests.support.factories import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +42,7 @@ class Stack:
         self.env = {**kept, **ports, "POINTSMAN_HOME": str(home), "SWEEP_INTERVAL_SECONDS": "1"}
         self.log = home.parent / f"{home.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self._credentials: dict[str, Any] = {}
 
     def start(self, *, seconds: float = 400) -> None:
         with self.log.open("wb") as output:
@@ -80,16 +83,23 @@ class Stack:
         done = self.manage("devstack", *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
 
+    def stop_program(self, name: str) -> None:
+        """Stop a program as `devstack stop NAME` does, without the time that the command needs to start."""
+        Control(self.home, lambda _: None).stop(name)
+
     def pid_of(self, name: str) -> int:
-        for line in self.manage("devstack", "status").stdout.splitlines():
-            columns = line.split()
-            if columns[:2] == [name, "RUNNING"]:
-                return int(columns[2])
-        raise AssertionError(f"the program {name} is not running")
+        state = Supervisor(self.home).state(name)
+        assert state.state == "RUNNING", f"the program {name} is not running: {state}"
+        return state.pid
 
     # -- API with the token of the demo --------------------------------------------------------------------------------
 
     def credentials(self) -> dict[str, Any]:
+        """Return the credentials that the stack has shown when it was started first."""
+        self._credentials = self._credentials or self.read_credentials()
+        return self._credentials
+
+    def read_credentials(self) -> dict[str, Any]:
         done = self.manage("demo_credentials", "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)

@@ -103,7 +103,7 @@ def test_unmatched_event_that_a_wait_takes_later_becomes_delivered(
 def test_event_accepted_before_the_deadline_wins_although_its_signal_is_late(
     driver: TenantDriver, no_dispatcher: None
 ) -> None:
-    publish(driver.tenant, wait_for_reply(timeoutMs=1_000))
+    publish(driver.tenant, wait_for_reply(timeoutMs=4_000))
     run = driver.start({"ticketId": "T-1"})
     wait = eventually(lambda: RunWait.objects.filter(run=run, status="WAITING").first())
     reply = driver.send(REPLIED, {"ticketId": "T-1"})
@@ -119,7 +119,7 @@ def test_event_accepted_before_the_deadline_wins_although_its_signal_is_late(
 def test_event_accepted_after_the_deadline_is_late(
     driver: TenantDriver, own_worker: AbstractContextManager[None]
 ) -> None:
-    publish(driver.tenant, wait_for_reply(timeoutMs=500))
+    publish(driver.tenant, wait_for_reply(timeoutMs=3_000))
     run = driver.start({"ticketId": "T-1"})
     with own_worker:
         wait = eventually(lambda: RunWait.objects.filter(run=run, status="WAITING").first())

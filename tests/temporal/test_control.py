@@ -179,7 +179,7 @@ def test_cancel_in_the_same_workflow_task_as_a_timer(driver: TenantDriver, setti
     from workflows.services.runs.control import run_cancel
 
     settings.TEMPORAL_TASK_QUEUE = f"own-{driver.tenant.slug}"
-    nap = {"id": "nap", "type": "time.wait", "config": {"mode": "duration", "durationMs": 2000}}
+    nap = {"id": "nap", "type": "time.wait", "config": {"mode": "duration", "durationMs": 5000}}
     call = {
         "id": "call",
         "type": "action.call",

@@ -56,7 +56,7 @@ def test_events_resume_each_iteration_once_across_executions(driver: TenantDrive
 
 
 def test_wait_and_deadline_survive_continue_as_new(driver: TenantDriver, short_executions: None) -> None:
-    publish(driver.tenant, wait_for_reply(filters=[{"path": "n", "op": ">", "value": 100}], timeoutMs=4_000))
+    publish(driver.tenant, wait_for_reply(filters=[{"path": "n", "op": ">", "value": 100}], timeoutMs=8_000))
     run = driver.start({"ticketId": "T-1"})
     wait = eventually(lambda: RunWait.objects.filter(run=run).first())
     for number in range(12):

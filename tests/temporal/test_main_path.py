@@ -86,16 +86,14 @@ def test_both_candidate_waits_are_signalled_and_the_workflows_decide(driver: Ten
 
 
 def test_event_that_arrives_before_the_wait_is_found(driver: TenantDriver) -> None:
-    publish(
-        driver.tenant,
-        {"id": "pause", "type": "time.wait", "config": {"mode": "duration", "durationMs": 600}},
-        wait_for_reply(),
-    )
+    publish(driver.tenant, wait_for_reply("before", eventName="TICKET_CREATED"), wait_for_reply())
     run = driver.start({"ticketId": "T-1"})
+    driver.wait_for_run("WAITING", id=run.id)
     event = driver.send(REPLIED, {"ticketId": "T-1"})
     eventually(
         lambda: type(event).objects.filter(id=event.id, outcome="buffered").exists(), what="the event is buffered"
     )
+    driver.send("TICKET_CREATED", {"ticketId": "T-1"})  # now the run comes to the wait for the buffered event
     driver.wait_for_run("SUCCEEDED", id=run.id)
     assert verdict_is(event, "matched").run_id == run.id
 
