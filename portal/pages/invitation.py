@@ -6,7 +6,7 @@ that the person can sign in first. Loading the page uses up nothing, because mai
 
 from typing import Any
 
-from django.contrib.auth.forms import UserCreationForm
+from django.contrib.auth.forms import BaseUserCreationForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -33,16 +33,20 @@ REFUSALS = {
     "INVITATION_EXPIRED": ("The invitation has expired", 410),
     "INVITATION_USED": ("The invitation was used before", 410),
     "INVITATION_REVOKED": ("The invitation was revoked", 410),
+    "INVITATION_ATTEMPTS": ("Too many user names were tried", 410),
     "INVITATION_OTHER_ACCOUNT": ("The invitation is for another account", 403),
     "ALREADY_MEMBER": ("You are a member already", 409),
     "TENANT_CLOSED": ("The tenant is closed", 410),
 }
 
 
-class NewAccountForm(UserCreationForm):
-    """Name and password of a new account. Django's password validators check the password."""
+class NewAccountForm(BaseUserCreationForm):
+    """Name and password of a new account. Django's password validators check the password.
 
-    class Meta(UserCreationForm.Meta):
+    The form does not check whether the name is free. `invitation_accept` does, and counts the names.
+    """
+
+    class Meta(BaseUserCreationForm.Meta):
         fields = ("username",)
 
     def __init__(self, *args: Any, email: str, **options: Any) -> None:
@@ -50,6 +54,9 @@ class NewAccountForm(UserCreationForm):
         self.instance.email = email  # a password must not be similar to the address
         for field in self.fields.values():
             field.widget.attrs["class"] = "in"
+
+    def validate_unique(self) -> None:
+        pass
 
 
 @never_cache
@@ -94,7 +101,13 @@ def _decide(request: HttpRequest, what: str, code_hash: str) -> HttpResponse:
     form = NewAccountForm(request.POST if what == "create" else None, email=invitation.email)
     if what != "create" or not form.is_valid():
         return _page(request, invitation, step="create", form=form)
-    member = invitation_accept(code_hash=code_hash, account=form.save(commit=False))
+    try:
+        member = invitation_accept(code_hash=code_hash, account=form.save(commit=False))
+    except PortalError as error:
+        if error.code != "ACCOUNT_NAME_TAKEN":
+            raise
+        form.add_error("username", error.message)
+        return _page(request, invitation, step="create", form=form)
     del request.session[SESSION_INVITATION]
     return _page(request, invitation, step="done", member=member)
 

@@ -1,6 +1,6 @@
 """Pages of accounts, for superusers only."""
 
-from typing import Any
+from typing import Any, cast
 
 from allauth.mfa.models import Authenticator
 from django import forms
@@ -9,6 +9,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
+from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -19,7 +20,9 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from portal.sign_in.signals import by_person
 from workflows.admin.base import actor_of, error_text
+from workflows.database_errors import is_unique_violation
 from workflows.errors import PortalError
+from workflows.services.accounts import NAME_TAKEN
 from workflows.services.second_factors import (
     MAX_REASON_LENGTH,
     second_factors_reset,
@@ -41,6 +44,25 @@ class RecordedPasswordForm(AdminPasswordChangeForm):
         return user
 
 
+class OneNameMixin:
+    """Check that no other account has the name. Sign-in compares names without case."""
+
+    def clean_username(self) -> str:
+        form = cast("forms.ModelForm[Any]", self)
+        name = str(form.cleaned_data["username"])
+        if get_user_model().objects.filter(username__iexact=name).exclude(pk=form.instance.pk).exists():
+            raise forms.ValidationError(NAME_TAKEN)
+        return name
+
+
+class NewAccountForm(OneNameMixin, UserCreationForm):
+    pass
+
+
+class AccountForm(OneNameMixin, UserChangeForm):
+    pass
+
+
 class ResetForm(forms.Form):
     reason = forms.CharField(
         max_length=MAX_REASON_LENGTH,
@@ -60,7 +82,7 @@ class AccountAdmin(UserAdmin, ModelAdmin):
     The pages have no groups and permissions of Django, because only the role in a tenant authorises a person.
     """
 
-    form, add_form, change_password_form = UserChangeForm, UserCreationForm, RecordedPasswordForm
+    form, add_form, change_password_form = AccountForm, NewAccountForm, RecordedPasswordForm
     readonly_fields = ("second_factors",)
     filter_horizontal = ()
     fieldsets = (
@@ -79,6 +101,15 @@ class AccountAdmin(UserAdmin, ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse. Audit logs and tokens refer to accounts, so a superuser deactivates an account instead."""
         return False
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        """Check the form again if another request has taken the name meanwhile. The form then says so."""
+        try:
+            return super().changeform_view(request, *args, **options)
+        except IntegrityError as error:
+            if not is_unique_violation(error):
+                raise
+            return super().changeform_view(request, *args, **options)
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.reset_factors)

@@ -13,12 +13,15 @@ from allauth.socialaccount.models import SocialApp
 from allauth.socialaccount.providers.openid_connect.provider import OpenIDConnectProvider
 from django.contrib import messages
 from django.contrib.auth import get_user_model
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import reverse
 
+from portal.database_router import SIGNIN
 from portal.sign_in.http import guarded_session
 from portal.sign_in.requests import client_of
 from workflows.actors import Actor
+from workflows.database_errors import is_unique_violation
 from workflows.engine.errors import RunError
 from workflows.errors import PortalError
 from workflows.models import IdentityProvider, Tenant, TenantMembership
@@ -31,6 +34,7 @@ from workflows.statuses import CommandSource, Role
 from workflows.tenancy import tenant_scope
 
 FAILED = "The sign-in at the identity provider failed. Try again, or tell an administrator of your tenant."
+AT_ONCE = "Another sign-in was creating the same account at this moment. Sign in again."
 NO_GROUP = "None of your groups has a role in this tenant. Ask an administrator of the identity provider."
 NOT_FROM_NAME = re.compile(r"[^\w.+-]")
 
@@ -122,11 +126,20 @@ class ProviderAdapter(DefaultSocialAccountAdapter):
         return super().populate_user(request, sociallogin, {**data, "email": ""})
 
     def save_user(self, request: HttpRequest, sociallogin: Any, form: Any = None) -> Any:
-        """Create the account with its role. Its name ends with the slug of the tenant, so it resembles no other one."""
+        """Create the account with its role. Its name ends with the slug of the tenant, so it resembles no other one.
+
+        Errors: ImmediateHttpResponse if another sign-in has taken the name or the identity at the same moment.
+        """
         row = _row_of(sociallogin)
         claims = _claims(sociallogin, row) or {}
         sociallogin.user.username = _free_name(row, str(claims.get("preferred_username") or claims["sub"]))
-        account = super().save_user(request, sociallogin, form)
+        try:
+            with transaction.atomic(using=SIGNIN):
+                account = super().save_user(request, sociallogin, form)
+        except IntegrityError as error:
+            if not is_unique_violation(error):
+                raise
+            raise _refusal(request, row, AT_ONCE, detail="two first sign-ins at the same moment") from error
         _set_role(request, row, account, role_of_groups(row, claims.get(row.group_claim)))
         return account
 

@@ -1,11 +1,17 @@
 """Addresses of sign-in, below /account/. django-allauth uses these names. Visitors cannot open accounts."""
 
+from functools import wraps
+from typing import Any, cast
+
 from allauth.account import views
 from allauth.mfa.base import views as factors
 from allauth.mfa.recovery_codes import views as codes
 from allauth.mfa.totp import views as totp
 from allauth.mfa.webauthn import views as passkeys
+from django.contrib.auth import get_user_model
 from django.db import transaction
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.urls import path, re_path
 from django.views.decorators.http import require_POST
 
@@ -22,6 +28,22 @@ from portal.sign_in.views import (
 
 # The library locks rows in a transaction of the default connection. Its rows belong to the connection of sign-in.
 locked = transaction.atomic(using=SIGNIN)
+
+
+def one_by_one(view: Any) -> Any:
+    """Let the requests that add a factor to one account wait for each other.
+
+    The first request also stores the recovery codes. A second one would break their unique key.
+    """
+
+    @wraps(view)
+    def wrapped(request: HttpRequest) -> HttpResponseBase:
+        if request.user.is_authenticated and request.method == "POST":
+            get_user_model().objects.select_for_update(no_key=True).get(pk=request.user.pk)
+        return cast(HttpResponseBase, view(request))
+
+    return locked(wrapped)
+
 
 urlpatterns = [
     path("login/", views.login, name="account_login"),
@@ -47,11 +69,11 @@ urlpatterns = [
     path("security/sessions/<int:pk>/end/", session_end, name="account_session_end"),
     path("security/code/", locked(factors.authenticate), name="mfa_authenticate"),
     path("security/code/again/", locked(factors.reauthenticate), name="mfa_reauthenticate"),
-    path("security/app/add/", locked(totp.activate_totp), name="mfa_activate_totp"),
+    path("security/app/add/", one_by_one(totp.activate_totp), name="mfa_activate_totp"),
     path("security/app/remove/", totp.deactivate_totp, name="mfa_deactivate_totp"),
     path("security/recovery-codes/", codes.view_recovery_codes, name="mfa_view_recovery_codes"),
     path("security/recovery-codes/new/", locked(codes.generate_recovery_codes), name="mfa_generate_recovery_codes"),
-    path("security/passkeys/add/", locked(passkeys.add_webauthn), name="mfa_add_webauthn"),
+    path("security/passkeys/add/", one_by_one(passkeys.add_webauthn), name="mfa_add_webauthn"),
     path("security/passkeys/<int:pk>/remove/", PasskeyRemove.as_view(), name="mfa_remove_webauthn"),
     path("security/passkeys/sign-in/", passkeys.login_webauthn, name="mfa_login_webauthn"),
     path("security/passkeys/again/", passkeys.reauthenticate_webauthn, name="mfa_reauthenticate_webauthn"),

@@ -17,7 +17,7 @@ from tests.support.api import Api, error_of
 from tests.support.factories import make_tenant, make_token
 from tests.support.invitations import PAGE, PASSWORD, address, code_in, invite, opened, text_of
 from tests.support.mail_server import Mailbox, mail_server
-from tests.support.members import member_of
+from tests.support.members import make_account, member_of
 from workflows.models import Command, Invitation, TenantMembership
 from workflows.services import invitation_links
 from workflows.statuses import Role
@@ -157,6 +157,25 @@ def test_link_that_a_resend_replaces_during_the_acceptance_is_unknown(
     response = client.post(PAGE, {"what": "create", "username": name, "password1": PASSWORD, "password2": PASSWORD})
     assert (response.status_code, "This link is not known" in response.content.decode()) == (404, True)
     assert not get_user_model().objects.filter(username=name).exists()
+
+
+def test_link_ends_after_some_names_and_a_resend_opens_it_again(tenant: Any, admin: Api, mailbox: Mailbox) -> None:
+    email, taken = address(), make_account("taken").username
+    row = invite(admin, email)
+    person, page = opened(mailbox), text_of
+    fields = {"what": "create", "password1": PASSWORD, "password2": PASSWORD}
+    weak = {**fields, "username": taken.upper(), "password1": "1", "password2": "1"}
+    assert "is taken" not in page(person.post(PAGE, weak)), "an incomplete form says nothing about the name"
+    for _ in range(invitation_links.MOST_TRIED_NAMES):
+        assert "The user name is taken." in page(person.post(PAGE, {**fields, "username": taken}))
+    late = opened(mailbox)
+    for shown in (person.post(PAGE, {**fields, "username": f"free-{tenant.slug}"}), late.get(PAGE)):
+        assert (shown.status_code, "Too many user names were tried" in page(shown)) == (410, True)
+        assert "Ask admin token to send it again" in page(shown)
+    assert not get_user_model().objects.filter(email=email).exists()
+    assert admin.post(f"/invitations/{row['id']}/resend").status_code == 200
+    again = opened(mailbox).post(PAGE, {**fields, "username": f"free-{tenant.slug}"})
+    assert "Sign in with its password" in page(again)
 
 
 def test_code_is_in_no_log(tenant: Any, admin: Api, mailbox: Mailbox, caplog: pytest.LogCaptureFixture) -> None:

@@ -2464,6 +2464,12 @@ class Migration(migrations.Migration):
                 ("accepted_by_name", models.CharField(blank=True, max_length=150)),
                 ("revoked_at", models.DateTimeField(blank=True, null=True)),
                 (
+                    "tried_names",
+                    models.PositiveSmallIntegerField(
+                        default=0, help_text="Account names tried since the last e-mail."
+                    ),
+                ),
+                (
                     "tenant",
                     models.ForeignKey(
                         editable=False,

@@ -402,6 +402,11 @@ class Migration(migrations.Migration):
         migrations.RunSQL(PROBLEM_COUNTS, "DROP FUNCTION workflow_problem_counts(text[])"),
         migrations.RunSQL(SIGN_IN_PRUNE, DROP_SIGN_IN_PRUNE),
         migrations.RunSQL(TRIGGERS_ARE_NEVER_IGNORED, migrations.RunSQL.noop),
+        # Sign-in compares names without case. Of two accounts `Maya` and `maya`, neither could sign in.
+        migrations.RunSQL(
+            "CREATE UNIQUE INDEX auth_user_one_per_name ON auth_user (upper(username))",
+            "DROP INDEX auth_user_one_per_name",
+        ),
         # Without it, PostgreSQL assumes that each tenant has the same share of open runs. For a tenant without open
         # runs, it then reads all runs instead of an index of the status.
         migrations.RunSQL(

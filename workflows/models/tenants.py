@@ -115,6 +115,7 @@ class Invitation(TenantRow):
     accepted_at = models.DateTimeField(null=True, blank=True)
     accepted_by_name = models.CharField(max_length=150, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    tried_names = models.PositiveSmallIntegerField(default=0, help_text="Account names tried since the last e-mail.")
 
     class Meta:
         db_table = "tenant_invitations"

@@ -10,7 +10,9 @@ from workflows.actors import Actor
 from workflows.bundles.metadata import metadata_columns
 from workflows.bundles.plan import Planned
 from workflows.bundles.writing import differences
+from workflows.database_errors import unique_or
 from workflows.engine.definition import canonical_text
+from workflows.errors import Conflict
 from workflows.models import Definition, DefinitionVersion
 from workflows.services.bundle_check import CheckedBundle, Refused
 from workflows.services.bundle_export import definition_names, exported_document
@@ -65,6 +67,8 @@ def workflow_store(actor: Actor, planned: Planned, checked: CheckedBundle) -> Im
     """Store the draft, the metadata and the versions of one workflow, and publish its newest version.
 
     Call it inside the transaction of the import, after the check.
+
+    Errors: Conflict DEFINITION_EXISTS.
     """
     workflow = planned.workflow
     definition = Definition.objects.filter(tenant_id=actor.tenant_id, key=workflow.key).first()
@@ -85,13 +89,22 @@ def workflow_store(actor: Actor, planned: Planned, checked: CheckedBundle) -> Im
     imported.draft_saved = _save_draft(definition, planned, is_new=is_new)
     definition.archived_at = None
     _set_columns(actor, definition, planned, imported)
-    definition.save()
+    with unique_or(_created_meanwhile(workflow.key)):
+        definition.save()
     _store_versions(actor, definition, planned, imported)
     _store_differences(definition, planned)
     transaction.on_commit(bound(definition_followed_up, tenant_id=actor.tenant_id, definition_id=definition.id))
     imported.unchanged = not imported.draft_saved and before == (definition.published_version_id, None)
     imported.outcome = "created" if is_new else "unchanged" if imported.unchanged else "changed"
     return imported
+
+
+def _created_meanwhile(key: str) -> Conflict:
+    return Conflict(
+        f"another request created the definition {key!r} at the same moment, so nothing was imported. Import the bundle"
+        " again",
+        code="DEFINITION_EXISTS",
+    )
 
 
 def _new_definition(actor: Actor, planned: Planned) -> Definition:

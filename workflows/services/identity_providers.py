@@ -95,7 +95,8 @@ def identity_provider_save(
                 row.save(force_insert=before is None)
         except IntegrityError as error:
             raise Conflict(
-                f"another provider of this tenant has the issuer {fields.issuer}. Change that provider",
+                f"another provider of this tenant has the issuer {fields.issuer}, or was created with the name {name}"
+                " at this moment. Change that provider",
                 code="ISSUER_IS_USED",
             ) from error
         command.details = {"created": before is None}

@@ -4,18 +4,24 @@ Source: docs/reference/administration.md#invitations
 """
 
 import hashlib
+import uuid
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from workflows.actors import Actor
 from workflows.errors import Conflict, NotFound
 from workflows.ledger import command_open, commands_finish_in_transaction
 from workflows.models import Invitation, Tenant, TenantMembership
+from workflows.services.accounts import account_save
 from workflows.statuses import CommandAction, CommandSource, CommandState, Role
 from workflows.tenancy import Scope, scope_of, tenant_scope
+
+# Otherwise an invited person could find out by trial which names have an account.
+MOST_TRIED_NAMES = 10
 
 
 def code_hash_of(code: str) -> str:
@@ -26,8 +32,8 @@ def code_hash_of(code: str) -> str:
 def invitation_of_code_hash(code_hash: str) -> Invitation:
     """Return the invitation with its tenant. The caller needs no membership.
 
-    Errors: NotFound INVITATION_UNKNOWN; Conflict INVITATION_USED, INVITATION_REVOKED, INVITATION_EXPIRED or
-    TENANT_CLOSED.
+    Errors: NotFound INVITATION_UNKNOWN; Conflict INVITATION_USED, INVITATION_REVOKED, INVITATION_EXPIRED,
+    INVITATION_ATTEMPTS or TENANT_CLOSED.
     """
     with scope_of(Scope(token_hash=code_hash)):
         row = Invitation.objects.filter(code_hash=code_hash).first()
@@ -49,11 +55,14 @@ def invitation_accept(*, code_hash: str, account: Any) -> TenantMembership:
 
     `account` is the signed-in account, or a new account that is not saved yet. A new account gets the address of the
     invitation. It is committed on the connection of sign-in while the invitation is locked, so a link makes at most one
-    account.
+    account. Each name that is tried is counted, and the link ends after `MOST_TRIED_NAMES`.
 
-    Errors: the errors of `invitation_of_code_hash`; Conflict INVITATION_OTHER_ACCOUNT or ALREADY_MEMBER.
+    Errors: the errors of `invitation_of_code_hash`; Conflict INVITATION_OTHER_ACCOUNT, ALREADY_MEMBER or
+    ACCOUNT_NAME_TAKEN.
     """
     tenant_id = invitation_of_code_hash(code_hash).tenant_id
+    if account.pk is None:
+        _count_name(tenant_id, code_hash)
     with tenant_scope(tenant_id), transaction.atomic():
         rows = Invitation.objects.select_for_update(of=("self",)).select_related("tenant")
         invitation = rows.filter(tenant_id=tenant_id, code_hash=code_hash).first()
@@ -62,7 +71,7 @@ def invitation_accept(*, code_hash: str, account: Any) -> TenantMembership:
         _require_usable(invitation)
         if account.pk is None:
             account.email = invitation.email
-            account.save()
+            account_save(account)
         require_own_account(invitation, account)
         member, is_new = TenantMembership.objects.get_or_create(
             tenant_id=tenant_id, user=account, defaults={"role": invitation.role}
@@ -86,6 +95,14 @@ def invitation_accept(*, code_hash: str, account: Any) -> TenantMembership:
         )
         commands_finish_in_transaction([command], CommandState.OBSERVED)
     return member
+
+
+def _count_name(tenant_id: uuid.UUID, code_hash: str) -> None:
+    """Count one more name in a transaction of its own, or end the link if too many names were tried."""
+    with tenant_scope(tenant_id):
+        rows = Invitation.objects.filter(tenant_id=tenant_id, code_hash=code_hash)
+        if not rows.filter(tried_names__lt=MOST_TRIED_NAMES).update(tried_names=F("tried_names") + 1):
+            rows.filter(expires_at__gt=timezone.now()).update(expires_at=timezone.now())
 
 
 def require_own_account(invitation: Invitation, account: Any) -> None:
@@ -115,6 +132,11 @@ def _require_usable(invitation: Invitation) -> None:
         )
     require_unanswered(invitation)
     _require_inviter(invitation)
+    if invitation.expires_at <= timezone.now() and invitation.tried_names >= MOST_TRIED_NAMES:
+        raise Conflict(
+            f"{MOST_TRIED_NAMES} user names were tried with this link, so it has ended. Ask {by} to send it again",
+            code="INVITATION_ATTEMPTS",
+        )
     if invitation.expires_at <= timezone.now():
         raise Conflict(
             f"the invitation expired at {invitation.expires_at:%Y-%m-%d %H:%M} UTC. Ask {by} to send it again",

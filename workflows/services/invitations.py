@@ -111,9 +111,11 @@ def invitation_resend(*, actor: Actor, invitation_id: uuid.UUID, idempotency_key
         invitation = _open_invitation(actor.tenant_id, invitation_id)
         code = secrets.token_urlsafe(32)
         invitation.code_hash, invitation.expires_at = code_hash_of(code), _new_expiry()
-        invitation.sent_at = timezone.now()
+        invitation.sent_at, invitation.tried_names = timezone.now(), 0
         invitation.created_by_id, invitation.created_by_name = account_id, actor.name
-        invitation.save(update_fields=["code_hash", "expires_at", "sent_at", "created_by", "created_by_name"])
+        invitation.save(
+            update_fields=["code_hash", "expires_at", "sent_at", "tried_names", "created_by", "created_by_name"]
+        )
         command.details = {"email": invitation.email, "expiresAt": invitation.expires_at.isoformat()}
         _send(invitation, code, by=actor.name)
     return invitation

@@ -11,7 +11,9 @@ from django.contrib.auth import get_user_model, password_validation
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 
+from workflows.errors import PortalError
 from workflows.management.scoped import SystemCommand
+from workflows.services.accounts import account_save
 
 
 class Command(SystemCommand):
@@ -36,7 +38,10 @@ class Command(SystemCommand):
             account.full_clean()
         except ValidationError as error:
             raise CommandError(f"{' '.join(error.messages)} Nothing was created.") from error
-        account.save()
+        try:
+            account_save(account)
+        except PortalError as error:
+            raise CommandError(f"{error.code}: {error.message} Nothing was created.") from error
         self.stdout.write(
             f"The administrator {account.get_username()} exists. Create a tenant:"
             " manage.py tenant create SLUG --name NAME"

@@ -5,6 +5,7 @@ from datetime import date
 from typing import Any
 
 from workflows.actors import Actor
+from workflows.database_errors import unique_or
 from workflows.engine.storable import storable_problem
 from workflows.errors import Conflict, InputInvalid, NotFound
 from workflows.ledger import target_name
@@ -46,13 +47,10 @@ def calendar_save(
             row = calendar_find(tenant_id=actor.tenant_id, calendar_id=calendar_id)
         problems = calendar_problems(name=name, weekend=weekend, holidays=holidays, row=row)
         if problems:
-            raise InputInvalid(
-                f"The calendar is invalid: {problems[0]['path']} {problems[0]['message']}",
-                code="CALENDAR_INVALID",
-                details={"problems": problems},
-            )
+            raise _invalid(problems)
         row.name, row.weekend, row.holidays = name, sorted(set(weekend)), holidays
-        row.save()
+        with unique_or(_invalid([_name_taken(name)])):
+            row.save()
     return row
 
 
@@ -99,13 +97,25 @@ def calendar_find(*, tenant_id: uuid.UUID, calendar_id: uuid.UUID) -> HolidayCal
     return row
 
 
+def _invalid(problems: list[dict[str, str]]) -> InputInvalid:
+    return InputInvalid(
+        f"The calendar is invalid: {problems[0]['path']} {problems[0]['message']}",
+        code="CALENDAR_INVALID",
+        details={"problems": problems},
+    )
+
+
+def _name_taken(name: str) -> dict[str, str]:
+    return {"path": "name", "message": f"{name!r} is taken; choose another name"}
+
+
 def calendar_problems(*, name: Any, weekend: Any, holidays: Any, row: HolidayCalendar) -> list[dict[str, str]]:
     """Return all problems of a calendar as `{path, message}`."""
     problems = []
     if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME_LENGTH or storable_problem(name):
         problems.append({"path": "name", "message": f"must be text of 1 to {MAX_NAME_LENGTH} characters"})
     elif HolidayCalendar.objects.filter(tenant_id=row.tenant_id, name=name).exclude(id=row.id).exists():
-        problems.append({"path": "name", "message": f"{name!r} is taken; choose another name"})
+        problems.append(_name_taken(name))
     is_list = isinstance(weekend, list) and all(type(day) is int and 1 <= day <= 7 for day in weekend)
     if not is_list or len(set(weekend)) == 7:
         message = "must be a list of days from 1 (Monday) to 7 (Sunday); it must not contain all seven days"

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from workflows import ledger
 from workflows.actors import Actor
+from workflows.database_errors import unique_or
 from workflows.engine.cron import cron_problems
 from workflows.engine.storable import storable_problem
 from workflows.errors import Conflict, InputInvalid, NotFound
@@ -24,7 +25,7 @@ from workflows.models.fields import new_id
 from workflows.services.definitions.changes import definition_find
 from workflows.services.idempotency import CommandRepeated, command_request
 from workflows.services.roles import require_role
-from workflows.services.schedules.field_checks import ScheduleFields, schedule_problems
+from workflows.services.schedules.field_checks import ScheduleFields, name_taken, schedule_problems
 from workflows.services.schedules.fire import schedule_locked
 from workflows.services.schedules.follow import run_at_of
 from workflows.services.schedules.sync import schedule_sync, temporal_id_of
@@ -63,7 +64,7 @@ def schedule_create(
             created_by_name=actor.name,
         )
         set_fields(schedule, fields)
-        schedule.save(force_insert=True)
+        _save(schedule)
     return schedule_find(tenant_id=actor.tenant_id, schedule_id=schedule_id)
 
 
@@ -90,7 +91,7 @@ def schedule_update(
             _require_times_kept(schedule, wanted)
         _require_valid(actor.tenant_id, schedule.definition, wanted, schedule_id)
         set_fields(schedule, wanted)
-        schedule.save()
+        _save(schedule)
     return schedule_find(tenant_id=actor.tenant_id, schedule_id=schedule_id)
 
 
@@ -233,11 +234,22 @@ def _require_valid(
 def require_no_problems(problems: list[dict[str, str]]) -> None:
     """Refuse fields with problems. Errors: InputInvalid SCHEDULE_INVALID."""
     if problems:
-        raise InputInvalid(
-            f"The schedule is invalid: {problems[0]['path']} {problems[0]['message']}",
-            code="SCHEDULE_INVALID",
-            details={"problems": problems},
-        )
+        raise _invalid(problems)
+
+
+def _invalid(problems: list[dict[str, str]]) -> InputInvalid:
+    return InputInvalid(
+        f"The schedule is invalid: {problems[0]['path']} {problems[0]['message']}",
+        code="SCHEDULE_INVALID",
+        details={"problems": problems},
+    )
+
+
+def _save(schedule: Schedule) -> None:
+    """Errors: InputInvalid SCHEDULE_INVALID if another request took the name at the same moment."""
+    taken = {"path": "name", "message": name_taken(schedule.definition, schedule.name)}
+    with unique_or(_invalid([taken])):
+        schedule.save()
 
 
 def _require_times_kept(schedule: Schedule, wanted: ScheduleFields) -> None:

@@ -111,6 +111,11 @@ def _is_catch_up(seconds: int) -> bool:
     return MIN_CATCH_UP_SECONDS <= seconds <= MAX_CATCH_UP_SECONDS
 
 
+def name_taken(definition: Definition, name: str) -> str:
+    """Return the problem of a name that another schedule of the definition has."""
+    return f"{name!r} is taken; {definition.key} needs another name for this schedule"
+
+
 def _name_problems(
     definition: Definition, fields: ScheduleFields, schedule_id: uuid.UUID | None
 ) -> Iterator[tuple[str, str]]:
@@ -121,7 +126,7 @@ def _name_problems(
     same = Schedule.objects.filter(definition=definition, name=name, removed_at__isnull=True)
     is_own_trigger = same.filter(id=schedule_id or definition.id, origin=ScheduleOrigin.TRIGGER).exists()
     if same.exclude(id=schedule_id or definition.id).exists() or (name == TRIGGER_NAME and not is_own_trigger):
-        yield "name", f"{name!r} is taken; {definition.key} needs another name for this schedule"
+        yield "name", name_taken(definition, name)
 
 
 def _payload_problems(definition: Definition, fields: ScheduleFields) -> Iterator[tuple[str, str]]:
