@@ -18,12 +18,10 @@ from workflows.services.retention.policy import (
     LEAST,
     MOST,
     RetentionPolicy,
-    require_policy_valid,
     require_retention_role,
     retention_policy_find,
     retention_policy_save,
 )
-from workflows.services.retention.preview import retention_preview
 
 LABELS = {
     "runs": "Closed runs",
@@ -98,26 +96,25 @@ def _save(request: HttpRequest, actor: Actor, form: PeriodsForm) -> bool:
         return False
     policy = RetentionPolicy(**{name: form.cleaned_data[name] for name in LABELS})
     reason, key = form.cleaned_data["reason"], key_of(request)
+    days = ",".join(str(value) for value in policy.as_json().values())
+    is_confirmed = form.cleaned_data["confirmed"] == days
     try:
-        require_policy_valid(policy)
-        if not _is_confirmed(actor, policy, form):
-            return False
-        once(lambda: retention_policy_save(actor=actor, policy=policy, reason=reason, idempotency_key=key))
+        once(
+            lambda: retention_policy_save(
+                actor=actor, policy=policy, is_confirmed=is_confirmed, reason=reason, idempotency_key=key
+            )
+        )
     except PermissionRefused:
         raise
     except PortalError as error:
+        if error.code == "RETENTION_NOT_CONFIRMED":
+            form.preview = {
+                LABELS[name]: f"{count} older than {getattr(policy, name)} days"
+                for name, count in error.details["older"].items()
+            }
+            form.data = {**dict(form.data.items()), "confirmed": days}
+            return False
         for name, texts in error.details.get("fields", {None: [error_text(error)]}).items():
             form.add_error(name, texts)
         return False
     return True
-
-
-def _is_confirmed(actor: Actor, policy: RetentionPolicy, form: PeriodsForm) -> bool:
-    """Return True if no period is shorter, or if the page has shown what these periods would delete."""
-    days = ",".join(str(value) for value in policy.as_json().values())
-    counts = {} if form.cleaned_data["confirmed"] == days else retention_preview(actor=actor, policy=policy)
-    if not counts:
-        return True
-    form.preview = {LABELS[name]: f"{count} older than {getattr(policy, name)} days" for name, count in counts.items()}
-    form.data = {**dict(form.data.items()), "confirmed": days}
-    return False

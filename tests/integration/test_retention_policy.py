@@ -26,7 +26,8 @@ DEFAULTS = {"runs": 90, "events": 90, "notifications": 90, "ledger": 730, "sign_
 
 def test_the_periods_have_defaults_and_each_change_is_in_the_ledger(tenant: Any) -> None:
     assert policy_of(tenant).as_json() == DEFAULTS
-    output = run_command("retention", "set", "--tenant", tenant.slug, "--runs", "30", "--reason", "law", "--by", "maya")
+    words = ("--tenant", tenant.slug, "--runs", "30", "--reason", "law", "--by", "maya")
+    output = run_command("retention", "set", *words, "--confirm")
     assert output.splitlines()[0] == "runs: 30 days"
     command = Command.objects.get(tenant=tenant)
     assert (command.action, command.actor_name, command.reason, command.state) == (
@@ -56,6 +57,22 @@ def test_a_period_that_is_too_short_is_refused(
         retention_policy_save(actor=make_actor(tenant), policy=RetentionPolicy(**{**DEFAULTS, **changes}))
     assert list((caught.value.details or {})["fields"]) == [field]
     assert policy_of(Tenant.objects.get(id=tenant.id)).as_json() == DEFAULTS
+
+
+def test_shorter_periods_must_be_confirmed(tenant: Any) -> None:
+    admin, shorter = Api(make_token(tenant, Role.ADMIN)), {**DEFAULTS, "events": 45, "runs": 100}
+    for days in (100, 50, 40):
+        make_old_event(tenant, days=days)
+    error = error_of(admin.put("/retention", shorter, **{"Idempotency-Key": "k"}), 409)
+    assert (error["code"], error["details"]) == ("RETENTION_NOT_CONFIRMED", {"older": {"events": "2"}})
+    words = ("retention", "set", "--tenant", tenant.slug, "--events", "45", "--runs", "100")
+    with pytest.raises(CommandError, match=r"NOT_CONFIRMED: .*events: 2 older than 45 days\. .*--confirm"):
+        run_command(*words)
+    assert policy_of(Tenant.objects.get(id=tenant.id)).as_json() == DEFAULTS
+    assert not Command.objects.filter(tenant=tenant).exists()
+    confirmed = admin.put("/retention", {**shorter, "confirm": True}, **{"Idempotency-Key": "k"})
+    assert (confirmed.status_code, confirmed.json()) == (200, shorter)
+    assert admin.put("/retention", {**shorter, "events": 60}).status_code == 200, "a longer period deletes less"
 
 
 def test_only_administrators_change_the_periods(tenant: Any) -> None:
@@ -138,7 +155,7 @@ def test_the_api_reads_and_replaces_the_periods(tenant: Any) -> None:
     assert admin.get("/retention").json() == DEFAULTS
     changed = {**DEFAULTS, "runs": 60}
     for _ in range(2):
-        answer = admin.put("/retention", {**changed, "reason": "law"}, **{"Idempotency-Key": "k"})
+        answer = admin.put("/retention", {**changed, "confirm": True, "reason": "law"}, **{"Idempotency-Key": "k"})
         assert (answer.status_code, answer.json()) == (200, changed)
     error = error_of(admin.put("/retention", {**changed, "events": 1}), 400)
     assert (error["code"], list(error["details"]["fields"])) == ("RETENTION_INVALID", ["events"])

@@ -231,7 +231,7 @@ def _api_admins() -> Iterator[Cell]:
     yield write_cell("secret", ADMIN, "secret_name", method="DELETE", body=lambda ids: None)
     rules = {"second_factor_required": False}
     yield write_cell("sign-in-rules", ADMIN, method="PUT", body=lambda ids: rules, foreign_statuses=None)
-    periods = {"runs": 30, "events": 30, "notifications": 30, "ledger": 365, "sign_ins": 90}
+    periods = {"runs": 30, "events": 30, "notifications": 30, "ledger": 365, "sign_ins": 90, "confirm": True}
     yield write_cell("retention", ADMIN, method="PUT", body=lambda ids: periods, foreign_statuses=None)
     yield write_cell(
         "redaction-rules", ADMIN, method="PUT", body=lambda ids: {"rules": ["*iban*"]}, foreign_statuses=None

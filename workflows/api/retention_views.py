@@ -31,6 +31,11 @@ class RetentionSerializer(serializers.Serializer[Any]):
 
 
 class RetentionSaveSerializer(KnownFieldsSerializer, RetentionSerializer):
+    confirm = serializers.BooleanField(
+        required=False,
+        default=False,
+        help_text="True: save shorter periods. Without it, the response is 409 with the number of rows that are older.",
+    )
     reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
 
 
@@ -50,6 +55,7 @@ class Retention(CheckedView):
             retention_policy_save(
                 actor=actor,
                 policy=RetentionPolicy(**{name: body[name] for name in COLUMNS}),
+                is_confirmed=body["confirm"],
                 reason=body["reason"],
                 idempotency_key=request.headers.get("Idempotency-Key", ""),
             )

@@ -12,6 +12,7 @@ from workflows.services.retention.policy import COLUMNS, policy_of, retention_po
 def _add_set(parser: CommandParser) -> None:
     add_tenant(parser)
     parser.add_argument("--reason", default="")
+    parser.add_argument("--confirm", action="store_true", help="save shorter periods, which delete more rows")
     for name in COLUMNS:
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, type=int, metavar="DAYS", help=f"days for {name}; absent: it does not change")
@@ -29,5 +30,10 @@ class Command(SubcommandsCommand):
     def do_set(self, options: dict[str, Any]) -> None:
         tenant, actor = tenant_and_actor(options)
         changes = {name: options[name] for name in COLUMNS if options[name] is not None}
-        retention_policy_save(actor=actor, policy=replace(policy_of(tenant), **changes), reason=options["reason"])
+        retention_policy_save(
+            actor=actor,
+            policy=replace(policy_of(tenant), **changes),
+            is_confirmed=options["confirm"],
+            reason=options["reason"],
+        )
         self.do_show(options)

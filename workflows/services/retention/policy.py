@@ -8,9 +8,10 @@ from typing import Any
 from django.utils import timezone
 
 from workflows.actors import Actor
-from workflows.errors import InputInvalid
+from workflows.errors import Conflict, InputInvalid
 from workflows.models import Tenant
 from workflows.services.idempotency import keyed_command_transaction
+from workflows.services.retention.preview import older_rows
 from workflows.services.roles import require_role
 from workflows.statuses import CommandAction, Role
 from workflows.temporal import gateway
@@ -77,14 +78,17 @@ def retention_policy_find(*, actor: Actor) -> RetentionPolicy:
 
 
 def retention_policy_save(
-    *, actor: Actor, policy: RetentionPolicy, reason: str = "", idempotency_key: str = ""
+    *, actor: Actor, policy: RetentionPolicy, is_confirmed: bool = False, reason: str = "", idempotency_key: str = ""
 ) -> RetentionPolicy:
-    """Store the periods. The next deletion uses them.
+    """Store the periods. The next deletion uses them. `is_confirmed`: the actor knows that shorter ones delete more.
 
-    Errors: PermissionRefused; InputInvalid RETENTION_INVALID with `details.fields`; CommandRepeated.
+    Errors: PermissionRefused; InputInvalid RETENTION_INVALID with `details.fields`; CommandRepeated; Conflict
+    RETENTION_NOT_CONFIRMED, with the number of old rows for each shorter period in `details.older`.
     """
     require_retention_role(actor=actor)
     require_policy_valid(policy)
+    if not is_confirmed:
+        _require_not_shorter(actor, policy)
     with keyed_command_transaction(
         actor=actor,
         action=CommandAction.EDIT_RETENTION,
@@ -100,6 +104,22 @@ def retention_policy_save(
             **{column: getattr(policy, name) for name, column in COLUMNS.items()}
         )
     return policy
+
+
+def _require_not_shorter(actor: Actor, policy: RetentionPolicy) -> None:
+    """Errors: Conflict RETENTION_NOT_CONFIRMED."""
+    now, before = policy_of(Tenant.objects.get(id=actor.tenant_id)).as_json(), policy.before()
+    shorter = {name: days for name, days in policy.as_json().items() if days < now[name]}
+    if not shorter:
+        return
+    older = older_rows(tenant_id=actor.tenant_id, before={name: before[name] for name in shorter})
+    counts = ", ".join(f"{name}: {older[name]} older than {days} days" for name, days in shorter.items())
+    raise Conflict(
+        f"shorter periods delete more rows, so nothing was changed. Rows now: {counts}. Check the numbers, then confirm"
+        " the change: `confirm` in the request, `--confirm` in the command",
+        code="RETENTION_NOT_CONFIRMED",
+        details={"older": older},
+    )
 
 
 def require_policy_valid(policy: RetentionPolicy) -> None:
