@@ -176,10 +176,17 @@ def test_password_of_an_account_is_read_only_on_the_connection_of_sign_in(tenant
 # -- Missing URLs -----------------------------------------------------------------------------------------------------
 
 
-def run(*command: str, without: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+def run(*command: str, without: str = "", typed: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if name != without} | variables
     return subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=env,
+        input=typed,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
 
 
