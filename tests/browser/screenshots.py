@@ -35,6 +35,8 @@ def addresses(desk: Desk) -> dict[str, str]:
     runs = {"run": "PAY-105", "run-waiting": "TCK-4471", "run-retrying": "SET-1124", "run-canceled": "PAY-094"}
     return {
         "dashboard": admin("index"),
+        "next": admin("next"),
+        "health": admin("health"),
         "runs": admin("workflows_run_changelist"),
         **{name: admin("workflows_run_change", story_run(desk, key).id) for name, key in runs.items()},
         "run-graph": f"{admin('workflows_run_change', story_run(desk, 'PAY-105').id)}?tab=graph",

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import pytest
 from django.contrib.auth import get_user_model
 from django.urls import reverse
 
-from tests.support.browser import sign_in
+from tests.support.browser import member_context, sign_in
 from tests.support.long_runs import looping_run
 from workflows.models import TenantMembership
 
@@ -42,3 +43,23 @@ def test_failed_step_of_1100_steps_and_the_items_of_its_loop(page: Any, site: st
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the long key breaks the layout"
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways on a phone"
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_keys_and_links_are_not_cut_or_broken(browser: Any, site: str, tenant: Any, width: int) -> None:
+    """A browser breaks lines after "-" and "/". The end of a path stays readable beside a long key."""
+    user = get_user_model().objects.create_user(f"operator-{tenant.slug}", password="a long passphrase")
+    TenantMembership.objects.create(tenant=tenant, user=user, role="operator")
+    run = looping_run(tenant, items=1, fails=True, correlation_key="ORDER-2026/11-" * 12)
+    context = member_context(browser, site, user, width=width)
+    page = context.new_page()
+    page.goto(f"{site}{reverse('admin:workflows_run_change', args=[run.id])}")
+    lines = "(e) => Math.round(e.getBoundingClientRect().height / parseFloat(getComputedStyle(e).lineHeight))"
+    for selector in (".runhead .key", ".runhead .line a[target=_blank]"):
+        assert page.locator(selector).evaluate(lines) == 1, selector
+    page.goto(f"{site}{reverse('admin:workflows_run_replay', args=[run.id])}")
+    last = page.locator(".crumb [aria-current]")
+    assert last.inner_text() == "Replay this run?"
+    assert last.evaluate("(e) => e.scrollWidth <= e.clientWidth"), "the last part of the path is cut"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    context.close()

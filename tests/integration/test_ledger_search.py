@@ -11,13 +11,15 @@ from django.utils import timezone
 
 from tests.support.api import Api
 from tests.support.bulk_jobs import preview_job
-from tests.support.factories import make_actor, make_run, make_tenant, make_token
+from tests.support.factories import make_actor, make_run, make_tenant, make_token, publish
 from tests.support.members import member_of
 from tests.support.plans import conditions_of, copies, plan_of
+from tests.support.statements import sent_statements
 from workflows.ledger import command_open
 from workflows.models import Command, HumanTask
 from workflows.models.fields import new_id
 from workflows.selectors import ledger_search as search
+from workflows.services.bulk.jobs import bulk_pause, bulk_resume, bulk_start, bulk_stop
 from workflows.statuses import CommandAction, Role
 
 PAGE = "/admin/workflows/command/"
@@ -34,7 +36,7 @@ def entry(
 def targets(tenant: Any, **filters: str) -> list[str]:
     shown = member_of(tenant, role="viewer").get(f"{PAGE}?{urlencode(filters)}")
     assert shown.status_code == 200
-    return [row.target_id for row, _ in shown.context_data["rows"]]
+    return [row.command.target_id for row in shown.context_data["rows"]]
 
 
 def test_each_filter_finds_exactly_its_rows(tenant: Any) -> None:
@@ -75,7 +77,7 @@ def test_run_is_shown_and_found_by_its_key_and_parts_of_a_job_are_left_out(tenan
 
     def shown(query: str = "") -> list[tuple[str, str, str, str]]:
         rows = client.get(f"{PAGE}{query}").context_data["rows"]
-        return [(command.action, target.kind, target.name, target.note) for command, target in rows]
+        return [(row.command.action, row.target.kind, row.target.name, row.target.note) for row in rows]
 
     short = str(run.id)[-12:]
     cancel, replay = (
@@ -90,6 +92,36 @@ def test_run_is_shown_and_found_by_its_key_and_parts_of_a_job_are_left_out(tenan
     assert "PAY-1&lt;b&gt;" in page
     assert reverse("admin:workflows_run_change", args=[run.id]) in page
     assert 'href="?target=PAY-1%3Cb%3E&amp;state=requested"' in page, "the chosen command can be removed alone"
+
+
+def test_each_row_of_a_bulk_job_says_its_step(tenant: Any) -> None:
+    make_run(tenant)
+    job, actor = preview_job(tenant), make_actor(tenant)
+    entry(tenant, "a")
+    steps = [bulk_start, bulk_pause, bulk_resume, bulk_stop]
+    for step in steps:
+        step(actor=actor, job_id=job.id)
+    rows = member_of(tenant, role="viewer").get(f"{PAGE}?target={job.id}").context_data["rows"]
+    assert [row.name for row in reversed(rows)] == [
+        "Preview bulk job", "Start bulk job", "Pause bulk job", "Resume bulk job", "Stop bulk job",
+    ]  # fmt: skip
+    whole = member_of(tenant, role="viewer").get(f"{PAGE}?action=pause").context_data["rows"]
+    assert [row.name for row in whole] == ["Pause definition"]
+
+
+def test_definition_is_shown_with_its_key_and_a_link(tenant: Any) -> None:
+    """A deleted definition keeps its key in the ledger. The tenant can use the key again."""
+    definition = publish(tenant, {"id": "s", "type": "state.set", "config": {"state": "DONE"}}).definition
+    for key in (definition.key, "deleted-one"):
+        entry(tenant, key)
+    client = member_of(tenant, role="viewer")
+    with sent_statements() as sent:
+        rows = client.get(f"{PAGE}?action=pause").context_data["rows"]
+    page = reverse("admin:workflows_definition_change", args=[definition.id])
+    assert [(row.target.kind, row.target.name, row.target.url) for row in rows] == [
+        ("Definition", "deleted-one", ""), ("Definition", definition.key, page),
+    ]  # fmt: skip
+    assert len(sent) <= 12, "\n".join(sent)
 
 
 def test_person_has_the_same_name_in_the_ledger_and_on_pages(tenant: Any) -> None:
@@ -119,7 +151,7 @@ def test_pages_and_a_bounded_search_for_a_text_miss_no_row(tenant: Any, monkeypa
     client, address, seen, pages = member_of(tenant), f"{PAGE}?text=found", [], 0
     while address:
         context = client.get(address).context_data
-        seen += [row.target_id for row, _ in context["rows"]]
+        seen += [row.command.target_id for row in context["rows"]]
         pages += 1
         assert (context["found"].read_until is not None) == bool(context["following"])
         address = f"{PAGE}{context['following']}" if context["following"] else ""

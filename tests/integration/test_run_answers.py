@@ -14,6 +14,7 @@ from django.utils import timezone
 from portal.pages import outages
 from tests.support.events import open_wait
 from tests.support.factories import make_run, publish
+from tests.support.long_runs import looping_run
 from tests.support.members import member_of
 from tests.support.servers_state import servers
 from tests.support.statements import sent_statements
@@ -85,6 +86,37 @@ def test_each_tab_needs_few_statements(story: Any, key: str) -> None:
             page = client.get(reverse("admin:workflows_run_change", args=[run.id]), {"tab": tab.id})
         assert page.context["tab"] == tab
         assert len(sent) <= 12, (tab.id, "\n".join(sent))
+
+
+def test_each_tab_of_a_retry_inside_a_loop_needs_few_statements(tenant: Any) -> None:
+    call = {
+        "id": "call", "type": "action.call", "retry": {"maxAttempts": 5, "backoffMs": 600_000},
+        "config": {"actionId": "http.request", "version": 1, "inputMapping": {"url": "https://x.test"}},
+    }  # fmt: skip
+    path, now = "root.steps[0].body.steps[0]", timezone.now()
+    run = looping_run(tenant, items=3, body=call)
+    error = {"category": "TransientError", "code": "HTTP_503", "message": "closed", "nodePath": path, "at": ""}
+    with projection_writer("test"):
+        Run.objects.filter(id=run.id).update(status="WAITING", ended_at=None, current_step_path=path)
+        RunStep.objects.filter(run=run, step_path=path, iteration="2").update(
+            status="RETRY_SCHEDULED",
+            error=error,
+            next_attempt_at=now,
+            action_id="http.request",
+            step_type="action.call",
+        )
+        RunWait.objects.create(
+            tenant=tenant, run=run, step_path=path, step_id="call", kind="retry", status="WAITING", opened_at=now,
+            deadline_at=now + timedelta(minutes=3), iteration="2",
+        )  # fmt: skip
+    client = member_of(tenant, role="operator")
+    address = reverse("admin:workflows_run_change", args=[run.id])
+    client.get(address)
+    for tab in TABS:
+        with sent_statements() as sent:
+            page = client.get(address, {"tab": tab.id})
+        assert "“call” failed once. Last error: HTTP_503, closed" in text_of(page.content.decode())
+        assert len(sent) <= 12, (tab.id, len(sent), "\n".join(sent))
 
 
 @pytest.mark.parametrize(

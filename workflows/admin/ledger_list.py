@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from workflows import status_marks
 from workflows.admin.base import actor_of
 from workflows.admin.forms import end_of_day, start_of_day
-from workflows.admin.ledger_rows import ledger_targets
+from workflows.admin.ledger_rows import ledger_rows
 from workflows.admin.list_filters import LIST_SECONDS, TOO_SLOW, unknown_parameters
 from workflows.database_errors import is_canceled
 from workflows.models.statements import statement_limit
@@ -88,7 +88,7 @@ def ledger_list(request: HttpRequest, model_admin: Any) -> HttpResponse:
         request,
         "Command ledger",
         form=form,
-        rows=ledger_targets(found.page.rows, tenant_id=actor.tenant_id),
+        rows=ledger_rows(found.page.rows, tenant_id=actor.tenant_id),
         found=found,
         is_filtered=bool(kept),
         **_filters(form, kept),

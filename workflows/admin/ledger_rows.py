@@ -1,15 +1,27 @@
-"""Targets of ledger rows in words, with links (docs/reference/screens.md#command-ledger)."""
+"""Commands and targets of ledger rows in words, with links (docs/reference/screens.md#command-ledger)."""
 
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from django.template.defaultfilters import pluralize
 from django.urls import reverse
 
-from workflows.models import BulkJob, Command, Run
+from workflows.models import BulkJob, Command, Definition, Run
 from workflows.services.bulk.selectors import TARGET as BULK_JOB
 from workflows.templatetags.run_page import short_id
+
+DEFINITION = "definition"
+# What a command about a bulk job requests, by the operation in its payload.
+OPERATIONS = {
+    "preview": "Preview bulk job",
+    "start": "Start bulk job",
+    "pause": "Pause bulk job",
+    "resume": "Resume bulk job",
+    "stop": "Stop bulk job",
+    "retry_failures": "Retry failures of bulk job",
+}
 
 
 @dataclass(frozen=True)
@@ -22,27 +34,64 @@ class LedgerTarget:
     url: str = ""
 
 
-def ledger_targets(commands: Sequence[Command], *, tenant_id: uuid.UUID) -> list[tuple[Command, LedgerTarget]]:
-    """Return the commands with their targets. The ledger is kept longer than runs. Cost: two statements."""
-    runs = {command.run_id for command in commands if command.run_id}
-    jobs = {command.target_id for command in commands if command.target_type == BULK_JOB and _is_id(command.target_id)}
+class LedgerRow(NamedTuple):
+    """A command, its name in words, and its target."""
+
+    command: Command
+    name: str
+    target: LedgerTarget
+
+
+def ledger_rows(commands: Sequence[Command], *, tenant_id: uuid.UUID) -> list[LedgerRow]:
+    """Return the commands of `ledger_search` with their targets. The ledger is kept longer than runs.
+
+    Cost: three statements, and fewer if no run, job or definition is a target.
+    """
     known = {
+        **_runs({command.run_id for command in commands if command.run_id}, tenant_id),
+        **_jobs({command.target_id for command in commands if command.target_type == BULK_JOB}, tenant_id),
+    }
+    definitions = _definitions(
+        {command.target_id for command in commands if command.target_type == DEFINITION}, tenant_id
+    )
+    rows = []
+    for command in commands:
+        places = definitions if command.target_type == DEFINITION and command.run_id is None else known
+        target = places.get(str(command.run_id or command.target_id)) or _other(command)
+        name = OPERATIONS.get(getattr(command, "operation", ""), command.get_action_display())
+        rows.append(LedgerRow(command, name, target))
+    return rows
+
+
+def _runs(ids: set[uuid.UUID], tenant_id: uuid.UUID) -> dict[str, LedgerTarget]:
+    runs = Run.objects.filter(tenant_id=tenant_id, id__in=ids).select_related("definition")
+    return {
         str(run.id): LedgerTarget(
             run.definition.name, run.correlation_key, short_id(run.id),
             reverse("admin:workflows_run_change", args=[run.id]),
         )
-        for run in Run.objects.filter(tenant_id=tenant_id, id__in=runs)
-        .select_related("definition")
-        .only("correlation_key", "definition__name")
+        for run in runs.only("correlation_key", "definition__name")
     }  # fmt: skip
-    known |= {
+
+
+def _jobs(ids: set[str], tenant_id: uuid.UUID) -> dict[str, LedgerTarget]:
+    jobs = BulkJob.objects.filter(tenant_id=tenant_id, id__in=filter(_is_id, ids)).only("action", "total")
+    return {
         str(job.id): LedgerTarget(
             f"{job.action} of {job.total:,} run{pluralize(job.total)}".capitalize(), "", short_id(job.id),
             reverse("admin:workflows_bulkjob_change", args=[job.id]),
         )
-        for job in BulkJob.objects.filter(tenant_id=tenant_id, id__in=jobs).only("action", "total")
+        for job in jobs
     }  # fmt: skip
-    return [(command, known.get(str(command.run_id or command.target_id)) or _other(command)) for command in commands]
+
+
+def _definitions(keys: set[str], tenant_id: uuid.UUID) -> dict[str, LedgerTarget]:
+    """Return the definitions with these keys. A deleted definition has no page, so it is not among them."""
+    found = Definition.objects.filter(tenant_id=tenant_id, key__in=keys, deleted_at__isnull=True)
+    return {
+        key: LedgerTarget("Definition", key, url=reverse("admin:workflows_definition_change", args=[definition]))
+        for key, definition in found.values_list("key", "id")
+    }
 
 
 def _other(command: Command) -> LedgerTarget:

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from workflows.engine.retry import retry_delay_ms
-from workflows.models import Incident, Run, RunStep
+from workflows.models import Incident, Run
 from workflows.outline.nodes import Catcher, Node, catcher_of
 from workflows.outline.rows import Outline, OutlineRow
 from workflows.selectors.attention import OVERDUE_AFTER
@@ -96,14 +96,12 @@ def answer_kind(page: RunPage, *, missing_action: str | None) -> str:
 
 
 def run_answer(page: RunPage, outline: Outline, *, kind: str) -> Answer:
-    """Gather the facts of the answer box. Cost: one statement for a retry, otherwise none."""
+    """Gather the facts of the answer box. Cost: no statement."""
     run = page.run
     nodes = {row.node.path: row.node for row in outline.rows}
     path = page.wait.step_path if page.wait else (run.error or {}).get("nodePath") or run.current_step_path
     row = next((row for row in outline.rows if row.node.path == path), None)
-    error = run.error
-    if kind == f"waits_{WaitKind.RETRY}" and row is not None:
-        error = _last_error(run, row)
+    error = page.last_error if kind == f"waits_{WaitKind.RETRY}" else run.error
     attempt = row.attempts[-1].attempt if row and row.attempts else 1
     policy = row.node.step.retry if row else None
     return Answer(
@@ -178,13 +176,6 @@ def _http_status(error: dict[str, Any] | None) -> int | None:
     details = (error or {}).get("details")
     status = details.get("status") if isinstance(details, dict) else None
     return status if isinstance(status, int) else None
-
-
-def _last_error(run: Run, row: OutlineRow) -> dict[str, Any] | None:
-    rows = RunStep.objects.filter(
-        tenant_id=run.tenant_id, run=run, step_path=row.node.path, iteration=row.iteration, error__isnull=False
-    )
-    return rows.order_by("-attempt").values_list("error", flat=True).first()
 
 
 def _fails_at(run: Run, row: OutlineRow, error: dict[str, Any] | None) -> datetime | None:

@@ -11,11 +11,14 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import QuerySet
+from django.db.models import Case, QuerySet, TextField, Value, When
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Coalesce
 
 from workflows.actors import person_name
 from workflows.models import Command, Run
 from workflows.selectors.keyset import PAGE_SIZE, KeysetPage, keyset_page, position_of, rows_after
+from workflows.statuses import CommandAction
 
 PART, MOST_READ = 500, 5_000
 # Runs of one correlation key whose commands are found.
@@ -51,6 +54,8 @@ class LedgerPage:
 def ledger_search(*, tenant_id: uuid.UUID, search: LedgerSearch, at: str = "") -> LedgerPage:
     """Return one page of the ledger, the newest request first. `at` is the position of an earlier page.
 
+    A command about a bulk job has its step as `operation`, for example "start". For other commands it is empty.
+
     Cost: one statement, and one more each for an actor and a target. With a text: at most one statement for each `PART`
     of `MOST_READ` rows.
     """
@@ -64,7 +69,9 @@ def ledger_search(*, tenant_id: uuid.UUID, search: LedgerSearch, at: str = "") -
         "parent__isnull": None if search.with_parts else True,
     }
     chosen = {name: value for name, value in filters.items() if value not in ("", None, [])}
+    operation = Case(When(action=CommandAction.BULK, then=KeyTextTransform("operation", "payload")))
     rows = Command.objects.filter(tenant_id=tenant_id, **chosen).defer("payload", "details")
+    rows = rows.annotate(operation=Coalesce(operation, Value(""), output_field=TextField()))
     if not search.text:
         return LedgerPage(keyset_page(rows, by="requested_at", at=at))
     return _with_text(rows, search.text.casefold(), at)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models import Case, Exists, OuterRef, QuerySet, Subquery, When
 from django.db.models.functions import JSONObject
 
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
@@ -18,6 +18,7 @@ from workflows.models import (
     Run,
     RunHold,
     RunLog,
+    RunStep,
     RunValue,
     RunWait,
 )
@@ -79,8 +80,9 @@ class RunCounts:
 class RunPage:
     """A run with what explains its status.
 
-    `wait`: the open wait, if there is one. `task`: the task of a wait for a person. `ending`: the newest cancel or
-    terminate command that was sent. `replay`: the newest replay, as `{id, status, version, created_at, ended_at}`.
+    `wait`: the open wait, if there is one. `last_error`: the error of the last attempt, if the wait is a retry.
+    `task`: the task of a wait for a person. `ending`: the newest cancel or terminate command that was sent.
+    `replay`: the newest replay, as `{id, status, version, created_at, ended_at}`.
     `hold`: the legal hold, if there is one. `incident`: the one that shows the failure, with its id and number.
     `values`: texts of the business data by path. They are not redacted.
     """
@@ -88,6 +90,7 @@ class RunPage:
     run: Run
     counts: RunCounts
     wait: RunWait | None
+    last_error: dict[str, Any] | None
     task: HumanTask | None
     ending: Command | None
     replay: dict[str, Any] | None
@@ -135,6 +138,7 @@ def run_page(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> RunPage | None:
         run=run,
         counts=RunCounts(**counts, similar=Count(_similar(run))),
         wait=wait,
+        last_error=getattr(wait, "last_error", None),
         task=task,
         ending=Command.objects.filter(tenant_id=tenant_id, id=ending_id).first() if ending_id else None,
         replay=_replay(getattr(run, "newest_replay", None)),
@@ -194,7 +198,10 @@ def _replay(facts: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _open_wait(run: Run) -> tuple[RunWait | None, HumanTask | None]:
-    """Return the open wait of a run, and its task if it waits for a person. A task has the id of its wait."""
+    """Return the open wait of a run, and its task if it waits for a person. A task has the id of its wait.
+
+    A retry wait has the error of the last attempt as `last_error`.
+    """
     wait_id = getattr(run, "open_wait_id", None)
     if wait_id is None or run.status not in OPEN_RUN_STATUSES:
         return None, None
@@ -204,7 +211,12 @@ def _open_wait(run: Run) -> tuple[RunWait | None, HumanTask | None]:
         task = tasks.filter(tenant_id=run.tenant_id, id=wait_id).first()
     if task is not None and task.wait is not None:
         return task.wait, task
-    return RunWait.objects.filter(tenant_id=run.tenant_id, id=wait_id).first(), task
+    failed = RunStep.objects.filter(
+        tenant_id=OuterRef("tenant_id"), run=OuterRef("run"), step_path=OuterRef("step_path"),
+        iteration=OuterRef("iteration"), error__isnull=False,
+    ).order_by("-attempt")  # fmt: skip
+    last_error = Case(When(kind=WaitKind.RETRY, then=Subquery(failed.values("error")[:1])))
+    return RunWait.objects.annotate(last_error=last_error).filter(tenant_id=run.tenant_id, id=wait_id).first(), task
 
 
 def _counted(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> dict[str, QuerySet[Any]]:

@@ -51,7 +51,8 @@ def _row(context: Context, list_link: str) -> list[dict[str, Any]]:
     row = next((found for found in rows if found), None)
     if not back or row is None or back.partition("?")[0] in (list_link, context["request"].path):
         return []
-    return [{"title": getattr(row, "name", "") or str(row), "link": back}]
+    title = getattr(row, "name", "") or getattr(row, "correlation_key", "") or str(row)
+    return [{"title": title, "link": back}]
 
 
 register.filter(person_name)

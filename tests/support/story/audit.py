@@ -17,7 +17,9 @@ from workflows.models import (
     SavedView,
     Schedule,
 )
+from workflows.models.fields import new_id
 from workflows.models.sign_in import provider_id
+from workflows.services.bulk.selectors import TARGET as BULK_JOB
 from workflows.services.invitation_links import code_hash_of
 from workflows.services.secrets import secret_save
 from workflows.statuses import CommandAction, CommandState, Role
@@ -86,12 +88,13 @@ def _command(
     reason: str = "",
     observed: float = 0.0,
     parent: Command | None = None,
+    **more: Any,
 ) -> Command:
     actor, at = desk.actor(first_name), desk.at(minutes)
     return Command.objects.create(
         tenant=desk.tenant,
         action=action,
-        target_type="run" if run else "definition",
+        target_type=more.pop("target_type", "run" if run else "definition"),
         target_id=str(run.id) if run else target,
         run=run,
         actor_type=actor.kind,
@@ -104,16 +107,22 @@ def _command(
         requested_at=at,
         decided_at=at + timedelta(milliseconds=38),
         observed_at=at + timedelta(seconds=observed),
+        **more,
     )
 
 
 def _job_31(desk: Desk, failed: dict[str, Run], replays: dict[str, Run]) -> None:
     actor, started = desk.actor("Jonas"), desk.at(JOB_MINUTES + 0.2)
     reason = "The bank said the path works now."
-    job_command = _command(desk, "Jonas", CommandAction.BULK, "", minutes=JOB_MINUTES + 0.2, reason=reason)
+    job_id = new_id()
+    job_command = _command(
+        desk, "Jonas", CommandAction.BULK, str(job_id), minutes=JOB_MINUTES + 0.2, reason=reason, target_type=BULK_JOB,
+        payload={"operation": "start", "action": "replay"},
+    )  # fmt: skip
     job = BulkJob.objects.create(
-        tenant=desk.tenant, action=CommandAction.REPLAY, reason=reason, actor_type=actor.kind, actor_id=actor.id,
-        actor_name=actor.name, actor_role=actor.role, source=actor.source, command=job_command, state="done",
+        id=job_id, tenant=desk.tenant, action=CommandAction.REPLAY, reason=reason, actor_type=actor.kind,
+        actor_id=actor.id, actor_name=actor.name, actor_role=actor.role, source=actor.source, command=job_command,
+        state="done",
         selection={"filters": {"definition": "payment-capture", "version": 2, "status": "FAILED"}},
         total=len(failed), created_at=started, started_at=started, ended_at=desk.at(JOB_MINUTES - 1),
         rate_per_second=5,
