@@ -70,7 +70,10 @@ class Command(SubcommandsCommand):
     def do_create(self, options: dict[str, Any]) -> None:
         actor = cli_actor(Tenant(), options["by"])
         tenant = tenant_create(actor=actor, slug=options["slug"], name=options["name"])
-        self.stdout.write(f"The tenant {tenant.slug} exists. Add a member: manage.py member save NAME --role admin")
+        self.stdout.write(
+            f"The tenant {tenant.slug} exists. Add a member:"
+            f" manage.py member save NAME --role admin --tenant {tenant.slug}"
+        )
 
     def do_list(self, options: dict[str, Any]) -> None:
         for tenant in Tenant.objects.order_by("slug"):

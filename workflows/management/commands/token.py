@@ -14,6 +14,7 @@ from workflows.services.tokens import TokenFields, token_create, token_revoke, t
 from workflows.statuses import Role
 from workflows.token_scopes import SCOPES
 
+MOST_DURATION = timedelta(days=36_500)
 EVERYTHING = "everything that the role may do"
 
 
@@ -47,11 +48,12 @@ class Command(SubcommandsCommand):
 
     def do_create(self, options: dict[str, Any]) -> None:
         _, actor = tenant_and_actor(options)
+        days = options["days"]
         fields = TokenFields(
             name=options["name"],
             role=Role(options["role"]),
             scopes=options["scope"],
-            expires_at=None if options["days"] is None else timezone.now() + timedelta(days=options["days"]),
+            expires_at=None if days is None else timezone.now() + _duration("--days", days=days),
             rate_limit_per_minute=options["rate"],
         )
         self._show_once(*token_create(actor=actor, fields=fields))
@@ -66,7 +68,7 @@ class Command(SubcommandsCommand):
 
     def do_rotate(self, options: dict[str, Any]) -> None:
         _, actor = tenant_and_actor(options)
-        overlap = timedelta(hours=options["overlap_hours"])
+        overlap = _duration("--overlap-hours", hours=options["overlap_hours"])
         self._show_once(*token_rotate(actor=actor, token_id=_id(options["id"]), overlap=overlap))
 
     def do_revoke(self, options: dict[str, Any]) -> None:
@@ -87,6 +89,17 @@ def _state(row: ApiToken) -> str:
 
 def _scopes(row: ApiToken) -> str:
     return ",".join(row.scopes) or EVERYTHING
+
+
+def _duration(option: str, **amount: float) -> timedelta:
+    """Errors: CommandError for an amount that no time can be computed with. The service checks its range."""
+    try:
+        duration = timedelta(**amount)
+    except (OverflowError, ValueError):  # `nan` is a number for argparse
+        duration = timedelta.max
+    if abs(duration) > MOST_DURATION:
+        raise CommandError(f"{option} must be a number of at most {MOST_DURATION.days:,} days")
+    return duration
 
 
 def _id(text: str) -> uuid.UUID:

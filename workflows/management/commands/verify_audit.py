@@ -3,6 +3,7 @@
 Source: docs/reference/authority.md#command-ledger
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from workflows.management.scoped import SystemCommand
 from workflows.models import Tenant
 from workflows.services.audit_verify import SHOWN_PROBLEMS, audit_verify
 from workflows.services.ledger_export_format import ExportInvalid, public_key_of, verify_export
+
+HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class Command(SystemCommand):
@@ -39,6 +42,10 @@ class Command(SystemCommand):
             return
         if options["expect"] and not options["tenant"]:
             raise CommandError("--expect needs --tenant, because each tenant has its own chain")
+        if options["expect"] and not HASH.fullmatch(options["expect"]):
+            raise CommandError(
+                "--expect is not a hash of 64 digits from 0 to f; copy the whole hash of the earlier output"
+            )
         tenants = [find_tenant(options["tenant"])] if options["tenant"] else Tenant.objects.order_by("slug")
         manipulated = 0
         for tenant in tenants:
