@@ -22,7 +22,7 @@ from tests.support.crash_supervisor import SLOTS
 
 SEED = int(os.environ.get("POINTSMAN_CRASH_SEED", "2026"))
 ROUNDS = int(os.environ.get("POINTSMAN_CRASH_ROUNDS", "4"))  # kills at each point
-KILLS_SECONDS, RECOVERY_SECONDS = 240, 90
+KILLS_SECONDS, RECOVERY_SECONDS = 480, 180  # several times what an idle machine needs
 FEED_SECONDS, LONGEST_FEED_SECONDS = 0.05, 0.8
 MAX_BACKLOG = 10
 

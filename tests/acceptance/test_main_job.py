@@ -39,9 +39,7 @@ def post_event(api: httpx.Client, event_type: str, **payload: Any) -> dict[str, 
     return response.json()
 
 
-def run_of(
-    api: httpx.Client, key: str, status: str, *, definition: str = "ticket-escalation", seconds: float = 60
-) -> dict[str, Any]:
+def run_of(api: httpx.Client, key: str, status: str, *, definition: str = "ticket-escalation") -> dict[str, Any]:
     def find() -> dict[str, Any] | None:
         params = {"correlation_key": key, "status": status, "definition": definition}
         response = api.get("/runs", params=params)
@@ -51,7 +49,7 @@ def run_of(
         found = response.json()["results"]
         return found[0] if found else None
 
-    return eventually(find, seconds=seconds, what=f"a run of {key} with the status {status}")
+    return eventually(find, what=f"a run of {key} with the status {status}")
 
 
 def waiting_ticket(api: httpx.Client, ticket: str) -> dict[str, Any]:
@@ -118,7 +116,7 @@ def test_killed_worker_restarts_and_the_event_resumes_the_run(stack: Stack, api:
     killed = stack.pid_of("worker")
     os.kill(killed, signal.SIGKILL)
     post_event(api, "TICKET_CUSTOMER_REPLIED", ticketId=ticket)
-    run_of(api, ticket, "SUCCEEDED", seconds=90)
+    run_of(api, ticket, "SUCCEEDED")
     assert stack.pid_of("worker") != killed
 
 
@@ -133,7 +131,7 @@ def test_event_waits_while_the_worker_is_stopped(stack: Stack, api: httpx.Client
         assert api.get(f"/runs/{run['id']}").json()["status"] == "WAITING"
     finally:
         stack.devstack("start", "worker")
-    run_of(api, ticket, "SUCCEEDED", seconds=90)
+    run_of(api, ticket, "SUCCEEDED")
 
 
 def test_events_are_accepted_while_celery_is_stopped(stack: Stack, api: httpx.Client, ticket: str) -> None:
@@ -147,7 +145,7 @@ def test_events_are_accepted_while_celery_is_stopped(stack: Stack, api: httpx.Cl
     finally:
         stack.devstack("start", "celery")
     for key in keys:
-        run_of(api, key, "SUCCEEDED", seconds=90)
+        run_of(api, key, "SUCCEEDED")
 
 
 def test_events_are_accepted_while_the_broker_is_stopped(stack: Stack, api: httpx.Client, ticket: str) -> None:
@@ -159,7 +157,7 @@ def test_events_are_accepted_while_the_broker_is_stopped(stack: Stack, api: http
         assert (ready.status_code, ready.json()["checks"]["broker"][:4]) == (503, "down")
     finally:
         stack.devstack("start", "redis")
-    run_of(api, ticket, "SUCCEEDED", seconds=120)
+    run_of(api, ticket, "SUCCEEDED")
 
 
 def test_demo_traffic_has_the_expected_results(stack: Stack) -> None:

@@ -68,7 +68,7 @@ def foreign(servers: Servers) -> Iterator[Foreign]:
             env={**os.environ, "FOREIGN_REDIS_URL": servers.redis_url, "FOREIGN_QUEUE": queue},
         )
         try:
-            eventually(lambda: client.get(f"{queue}:ready"), seconds=60, what="the foreign worker is ready")
+            eventually(lambda: client.get(f"{queue}:ready"), what="the foreign worker is ready")
             yield Foreign(queue, client)
         finally:
             process.terminate()

@@ -260,7 +260,7 @@ class Broker:
 
     def begins(self, key: str, times: int) -> int:
         """Wait for the start with this number. Return its process id."""
-        eventually(lambda: len(self.begun(key)) >= times, seconds=60, what=f"{key} has begun {times} times")
+        eventually(lambda: len(self.begun(key)) >= times, what=f"{key} has begun {times} times")
         return self.begun(key)[times - 1]
 
     def ends(self, key: str) -> None:
@@ -381,4 +381,4 @@ def test_closed_channel_raises_an_error_after_which_the_worker_connects_again(ow
 def test_child_sends_its_notifications_before_it_ends(own_broker: Broker, key: str, tmp_path: Path) -> None:
     with celery_worker(own_broker, tmp_path / "log", "--max-tasks-per-child", "1"):
         own_broker.send("tests.ring", f"{key}:tenants", 20)
-        eventually(lambda: own_broker.redis.llen(f"{key}:tenants") == 20, seconds=60, what="all notifications are sent")
+        eventually(lambda: own_broker.redis.llen(f"{key}:tenants") == 20, what="all notifications are sent")

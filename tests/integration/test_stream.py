@@ -442,7 +442,7 @@ def test_two_repeatedly_killed_processes_store_each_event_once(
             process.kill()
             process.wait(60)
     stream.start(tmp_path / "log", "--consumer", "last", **environment)
-    eventually(stream.is_consumed, what="all entries are acknowledged", seconds=60)
+    eventually(stream.is_consumed, what="all entries are acknowledged")
     assert sorted(stored_event_ids(tenant)) == sorted(f"e-{number}" for number in range(total))
     assert stream.dead_letters() == []
 

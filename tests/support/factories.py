@@ -62,7 +62,7 @@ def wait_for_reply(step_id: str = "reply", key: str = "payload.ticketId", **conf
     }
 
 
-def eventually(check: Callable[[], Found], *, seconds: float = 60, what: str = "") -> Found:
+def eventually(check: Callable[[], Found], *, seconds: float = 120, what: str = "") -> Found:
     """Call `check` until its result is true, and return the result.
 
     Errors: AssertionError after the deadline, with the last result. `what` names the expected state.

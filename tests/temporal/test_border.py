@@ -279,7 +279,7 @@ def test_runs_whose_event_arrives_while_their_wait_opens(
     with closing(StreamDriver(servers.redis_url, driver.tenant.slug)) as stream:
         scattered = RacingRuns(drivers, stream, count=76, seconds=10, seed=8)
         with scattered.running(monkeypatch):
-            eventually(lambda: runs.filter(status="SUCCEEDED").count() == 152, seconds=90, what="every run has ended")
+            eventually(lambda: runs.filter(status="SUCCEEDED").count() == 152, what="every run has ended")
             eventually(lambda: events.filter(outcome="delivered").count() == 152, what="every event is delivered")
     print(f"152 runs; sent at and through: {dict(scattered.sent)}")
 

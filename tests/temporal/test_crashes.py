@@ -80,9 +80,7 @@ def ends_soon(driver: TenantDriver, run: Run, status: str) -> Run:
     Temporal notices a lost activity after 12 s without heartbeats (4 s in these tests, except in the first one). It
     gives a lost workflow task to another worker after 2 s.
     """
-    return eventually(
-        lambda: Run.objects.filter(id=run.id, status=status).first(), seconds=60, what=f"{status} run {run.id}"
-    )
+    return eventually(lambda: Run.objects.filter(id=run.id, status=status).first(), what=f"{status} run {run.id}")
 
 
 def call(url: str) -> dict[str, Any]:
@@ -164,7 +162,7 @@ def test_kill_before_a_wait_is_written_leaves_rows_that_equal_the_history(
 def assert_equals_history(driver: TenantDriver, run: Run) -> None:
     """Compare all rows of the run with its history, after the last activity has ended."""
     ends = ("WORKFLOW_EXECUTION_COMPLETED", "WORKFLOW_EXECUTION_FAILED")
-    eventually(lambda: driver.history_types(run)[-1] in ends, seconds=60, what="the workflow has ended")
+    eventually(lambda: driver.history_types(run)[-1] in ends, what="the workflow has ended")
     found = run_rebuild(run_id=run.id, is_dry_run=True)
     assert (found.outcome, [str(one) for one in found.differences]) == ("equal", [])
 
@@ -177,7 +175,7 @@ def test_kill_after_an_effect_that_cannot_be_repeated_is_decided_by_an_operator(
     mail = {"id": "mail", "type": "action.call", "retry": {"maxAttempts": 3, "backoffMs": 10}, "config": config}
     publish(driver.tenant, mail)
     run = kill_and_restart(start_worker, "after the effect, before its outcome is stored", driver.start)
-    task = eventually(lambda: HumanTask.objects.filter(run=run).first(), seconds=60, what="the decision")
+    task = eventually(lambda: HumanTask.objects.filter(run=run).first(), what="the decision")
     assert (task.task_type, task.context_data["request"], task.context_data["attempts"]) == (
         "action.decide_outcome",
         mapping,
@@ -299,7 +297,7 @@ def test_killed_worker_loses_no_occurrence_of_a_schedule_and_starts_none_twice(
         times = sorted(rows.values_list("scheduled_at", flat=True))[:6]
         return [int((time - times[0]).total_seconds()) for time in times]
 
-    eventually(lambda: first_times() == [0, 1, 2, 3, 4, 5], seconds=90, what="no occurrence is missing")
+    eventually(lambda: first_times() == [0, 1, 2, 3, 4, 5], what="no occurrence is missing")
     first = rows.order_by("scheduled_at").values_list("event_id", flat=True)[:6]
     for event_id in first:
         driver.wait_for_run("SUCCEEDED", event_id=event_id)

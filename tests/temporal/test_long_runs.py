@@ -89,7 +89,7 @@ def test_ten_thousand_steps(driver: TenantDriver) -> None:
     loop = {"id": "each", "type": "control.forEach", "items": items, "itemVar": "n", "body": body}
     publish(driver.tenant, loop)
     run = driver.start()
-    done = eventually(lambda: Run.objects.filter(id=run.id, status="SUCCEEDED").first(), seconds=120, what="the end")
+    done = eventually(lambda: Run.objects.filter(id=run.id, status="SUCCEEDED").first(), seconds=200, what="the end")
     assert done.step_count == 10_001
     assert RunStep.objects.filter(run=run, status="SUCCEEDED").count() == 10_001
 

@@ -54,7 +54,7 @@ def stuck_run(driver: TenantDriver) -> Run:
         pending = gateway.describe_run(workflow_id=run.temporal_workflow_id).pending_task
         return pending is not None and pending.attempt >= 3
 
-    eventually(has_failed_twice, seconds=60, what="the workflow task has failed twice")
+    eventually(has_failed_twice, what="the workflow task has failed twice")
     return run
 
 
@@ -68,7 +68,7 @@ def test_stuck_run_is_shown_everywhere_and_can_be_terminated(
     def is_found() -> bool:
         return any(found.startswith(line) for found in runs_reconcile(budget_seconds=20).lines)
 
-    eventually(is_found, seconds=120, what="a sweep finds the run")
+    eventually(is_found, what="a sweep finds the run")
     run.refresh_from_db()
     assert (run.status, run.stuck_attempts >= 3, run.stuck_cause) == ("STARTING", True, CAUSE)
 
