@@ -17,6 +17,8 @@ Parts = tuple[tuple[str, bool], ...]
 
 SAME, UNLIKE = 0, 100
 MAX_DISTANCE = 3
+# Several changes are small only in a long key. Two of four digits are another number.
+CHARACTERS_PER_CHANGE = 6
 MAX_VARIANTS = 60
 # Longer differences are marked as a whole, because the comparison of their characters is slow.
 _MAX_COMPARED = 64
@@ -170,7 +172,7 @@ def _same_digits(key: str, wanted: str) -> str:
 
 
 def _more_changes(key: str, wanted: str) -> str:
-    return _changes(key, wanted, min(MAX_DISTANCE, max(len(key), len(wanted)) // 4))
+    return _changes(key, wanted, min(MAX_DISTANCE, max(len(key), len(wanted)) // CHARACTERS_PER_CHANGE))
 
 
 def _changes(key: str, wanted: str, most: int) -> str:

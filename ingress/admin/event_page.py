@@ -13,7 +13,6 @@ from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 
-from ingress.dispatch.near_misses import NEAR_MISSES
 from ingress.explain.advice import Advice, advice_of
 from ingress.explain.trace import event_explained
 from workflows import status_marks
@@ -33,6 +32,8 @@ MOST_WAITING = 1_000
 USED_CODES = (
     OutcomeCode.MATCHED, OutcomeCode.STARTED, OutcomeCode.PARTLY_DEAD, OutcomeCode.HELD, OutcomeCode.DELIVERING,
 )  # fmt: skip
+# With these decisions, no open wait had the type and the key of the event.
+WITHOUT_WAIT = (OutcomeCode.NO_WAIT, OutcomeCode.NO_KEY, OutcomeCode.WAIT_CLOSED)
 SHOWN_TARGETS = 2
 IN_PROGRESS = (DeliveryStatus.PENDING, DeliveryStatus.SENT)
 
@@ -74,7 +75,7 @@ class EventPageViews(TenantAdmin):
             closed_waits=[near for near in near_misses if "closed_at" in near and is_unused],
             near_misses=[near for near in near_misses if "closed_at" not in near and is_unused],
             same_type=_same_type(event, rules),
-            more_waiting=_more_waiting(event, near_misses) if is_unused else "",
+            **_waiting(event, near_misses),
             commands=list(commands.order_by("-requested_at")) if delivery_ids else [],
             is_live=_is_live(event, trace),
             may_act=actor.has_role(Role.OPERATOR),
@@ -121,16 +122,17 @@ def _is_live(event: Event, trace: dict[str, Any]) -> bool:
     return any(trace["delivery_counts"].get(status) for status in IN_PROGRESS)
 
 
-def _more_waiting(event: Event, near_misses: list[dict[str, Any]]) -> str:
-    """Return the number of runs that wait for this event type and are no near miss of the trace, or an empty text.
+def _waiting(event: Event, near_misses: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return how many runs wait for this event type now and are no near miss, if a wait could have taken the event.
 
-    A trace keeps the `NEAR_MISSES` most alike waits. Cost: one statement if the trace has as many.
+    Shapes: `has_waiting` (bool), `waiting` (a number as text, or empty). Cost: at most one statement.
     """
-    if len(near_misses) < NEAR_MISSES:
-        return ""
-    waiting = runs_waiting_for(Run.objects.filter(tenant_id=event.tenant_id), event.event_type)
-    found = waiting.exclude(id__in=[near["run_id"] for near in near_misses])[: MOST_WAITING + 1].count()
-    return "" if not found else f"{found:,}" if found <= MOST_WAITING else f"more than {MOST_WAITING:,}"
+    if event.routed_at is None or event.outcome_code not in WITHOUT_WAIT:
+        return {"has_waiting": False, "waiting": ""}
+    runs = runs_waiting_for(Run.objects.filter(tenant_id=event.tenant_id), event.event_type)
+    found = runs.exclude(id__in=[near["run_id"] for near in near_misses])[: MOST_WAITING + 1].count()
+    text = "" if not found else f"{found:,}" if found <= MOST_WAITING else f"more than {MOST_WAITING:,}"
+    return {"has_waiting": True, "waiting": text}
 
 
 def _same_type(event: Event, rules: Rules) -> list[dict[str, Any]]:

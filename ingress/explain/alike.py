@@ -1,4 +1,6 @@
-"""Near misses of an event in the order of their likeness, for readers. Pure.
+"""Near misses of an event that are really alike, in the order of their likeness, for readers. Pure.
+
+Routing stores the waits whose keys have most characters in common, and they can still be quite different.
 
 The keys are compared as the reader sees them. So the order and the reason describe no hidden value.
 
@@ -8,23 +10,24 @@ Source: docs/reference/events.md#near-misses
 from collections.abc import Sequence
 from typing import Any
 
-from workflows.key_likeness import SAME, Likeness, key_likeness
+from workflows.key_likeness import SAME, UNLIKE, Likeness, key_likeness
 from workflows.redaction import HIDDEN
 
 _HIDDEN_RANK = 1_000
 
 
 def near_misses_ordered(near_misses: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the near misses, the most alike key first.
+    """Return the near misses with an alike key, the most alike key first.
 
-    `keys` are the keys of the event as the reader sees them.
+    A wait with another key is left out, and so is every wait with a key if the event has none. A hidden key is kept,
+    because it cannot be compared. `keys` are the keys of the event as the reader sees them.
     Shapes: each near miss gets `likeness`, a sentence about the key or None, and `event_key`, the key of the event that
     is most alike, or None.
     """
     shown = [key for key in keys if key != HIDDEN]
-    ranked = [_compared(near, shown) for near in near_misses]
+    ranked = [_compared(near, shown) for near in near_misses if keys]
     ranked.sort(key=lambda pair: pair[0])  # stable: waits of the same rank keep the order of routing
-    return [near for _, near in ranked]
+    return [near for rank, near in ranked if rank != UNLIKE]
 
 
 def _compared(near: dict[str, Any], keys: Sequence[str]) -> tuple[int, dict[str, Any]]:

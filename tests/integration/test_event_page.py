@@ -10,7 +10,6 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ingress.dispatch.delivery import events_deliver_due
-from ingress.dispatch.near_misses import NEAR_MISSES
 from ingress.dispatch.routing import event_route
 from tests.support.events import open_wait, receive
 from tests.support.factories import publish
@@ -39,16 +38,37 @@ def test_almost_matching_wait_leads_to_a_form_with_its_key(tenant: Any) -> None:
     assert "Send with key" not in page_of(event, "viewer")
 
 
-def test_trace_says_how_many_more_runs_wait_and_leads_to_them(tenant: Any) -> None:
-    waits = [open_wait(tenant, key=f"OTHER-{number}") for number in range(NEAR_MISSES + 2)]
+@pytest.mark.parametrize("keys", [("TCK-4417",), ()])
+def test_trace_lists_only_alike_keys_and_says_how_many_runs_wait(tenant: Any, keys: tuple[str, ...]) -> None:
+    """The event has the key or no key. In both cases, the keys of the waits are not alike."""
+    waits = [open_wait(tenant, key=key) for key in (*(f"OTHER-{number}" for number in range(6)), "SMS-1")]
     open_wait(tenant, key="OTHER-9", name="ANOTHER")
-    event = receive(tenant, workflow_correlation_key="TCK-4417")
+    event = receive(tenant, workflow_correlation_key=next(iter(keys), None), payload={})
     event_route(event.id)
     page = page_of(event)
-    assert "(2 more than the waits above)" in page
+    assert "No open wait for this event type has a similar key" in page
+    assert not [key for key in ("SMS-1", "OTHER-") if key in page]
+    assert re.search(r"wait for this event type now</a>\s+with other keys: 7\.", page)
     client, url = member_of(tenant), f"{reverse('admin:workflows_run_changelist')}?waits_for=REPLIED"
     assert url in page
     assert {row.run.id for row in client.get(url).context["rows"]} == {wait.run_id for wait in waits}
+
+
+def test_alike_key_is_listed_and_the_other_runs_are_counted(tenant: Any) -> None:
+    for key in ("TCK-4471", "SMS-1", "SMS-2"):
+        open_wait(tenant, key=key)
+    event = receive(tenant, workflow_correlation_key="TCK-4417")
+    event_route(event.id)
+    page = page_of(event)
+    assert "One open wait almost matched" in page
+    assert re.search(r"with other keys: 2\.", page)
+    assert "SMS-1" not in page
+
+
+def test_event_of_a_type_for_which_no_run_waits_says_so(tenant: Any) -> None:
+    event = receive(tenant)
+    event_route(event.id)
+    assert "No run waits for this event type now." in page_of(event)
 
 
 def test_event_on_hold_says_why_and_until_when(tenant: Any) -> None:

@@ -1,19 +1,28 @@
 """Near misses: events for an open wait, and waits for an event. The most alike key comes first."""
 
+import re
 from typing import Any
 
 import pytest
+from django.urls import reverse
 
 from ingress.dispatch.routing import event_route
 from tests.support.events import open_wait, receive
+from tests.support.members import member_of
 from workflows.models import Event, EventDelivery, Tenant
 from workflows.redaction import compiled, rules_of
-from workflows.selectors.near_misses import NearMiss, wait_near_misses
+from workflows.selectors.near_misses import NearMiss, WaitNearMisses, wait_near_misses
 from workflows.statuses import DeliveryStatus
 
 
 def keys_of(found: list[NearMiss]) -> list[str]:
     return ["".join(text for text, _ in near.key) for near in found]
+
+
+def near_misses_of(wait: Any, rules: Any = None, *, sees_payloads: bool = True) -> WaitNearMisses:
+    found = wait_near_misses(wait, rules=rules or compiled(), sees_payloads=sees_payloads)
+    assert found is not None
+    return found
 
 
 def test_events_that_almost_reached_a_wait_are_in_the_order_of_their_likeness(
@@ -29,16 +38,34 @@ def test_events_that_almost_reached_a_wait_are_in_the_order_of_their_likeness(
         status=DeliveryStatus.FILTERED, reason="the filter channel equals mail does not match",
     )  # fmt: skip
     with django_assert_num_queries(2):
-        found = wait_near_misses(wait, rules=compiled(), sees_payloads=True)
-    assert keys_of(found)[:4] == ["TCK-4471", "tck-4471", "TCK-4417", "TCK-4472"]
-    assert [near.why for near in found[:4]] == [
+        near_misses = near_misses_of(wait)
+    found = near_misses.rows
+    assert keys_of(found) == ["TCK-4471", "tck-4471", "TCK-4417", "TCK-4472", ""]
+    assert near_misses.others == 47  # of the 50 newest events, three are near misses, and two were found by their keys
+    assert [near.why for near in found] == [
         "Same key, but the filter channel equals mail does not match",
         "Only upper and lower case differ",
         "Two digits are swapped",
         "One digit differs",
+        "The event has no key",
     ]
     assert (found[0].status, found[2].key) == ("filtered", (("TCK-44", False), ("17", True)))
-    assert wait_near_misses(wait, rules=compiled(), sees_payloads=False)[0].why == "Same key"
+    assert near_misses_of(wait, sees_payloads=False).rows[0].why == "Same key"
+
+
+def test_key_that_is_not_alike_is_only_counted(tenant: Any) -> None:
+    wait = open_wait(tenant, key="TCK-4417")
+    address = reverse("admin:workflows_run_change", args=[wait.run_id])
+    page = member_of(tenant).get(address).content.decode()
+    assert "No event with a similar key was received since the wait opened." in page
+    assert "No other event of this type was received either." in page
+    for key in ("SMS-1", "TCK-9821"):
+        receive(tenant, workflow_correlation_key=key)
+    found = near_misses_of(wait)
+    assert (found.rows, found.others) == ([], 2)
+    page = member_of(tenant).get(address).content.decode()
+    assert "SMS-1" not in page
+    assert re.search(r"Events of this type</a>\s+with other keys: 2\.", page)
 
 
 def test_event_with_the_key_of_the_wait_says_why_it_has_no_delivery(tenant: Any) -> None:
@@ -46,7 +73,7 @@ def test_event_with_the_key_of_the_wait_says_why_it_has_no_delivery(tenant: Any)
     event_route(early.id)
     wait = open_wait(tenant, key="T-1")
     late = receive(tenant)
-    found = {near.event_id: near.why for near in wait_near_misses(wait, rules=compiled(), sees_payloads=True)}
+    found = {near.event_id: near.why for near in near_misses_of(wait).rows}
     assert found == {
         early.id: "Same key, but the buffer time of the event had ended before the wait opened",
         late.id: "Same key, but the event is not routed yet",
@@ -57,7 +84,7 @@ def test_hidden_key_is_not_compared(tenant: Any) -> None:
     Tenant.objects.filter(id=tenant.id).update(redaction_rules=["*iban*", "workflow_correlation_key"])
     wait = open_wait(tenant, key="AT-4471")
     receive(tenant, workflow_correlation_key="at-4471")
-    (near,) = wait_near_misses(wait, rules=rules_of(tenant.id), sees_payloads=True)
+    (near,) = near_misses_of(wait, rules_of(tenant.id)).rows
     assert (near.key, near.why) == ((("[redacted]", False),), "The key is hidden")
 
 

@@ -1,4 +1,4 @@
-"""Near misses of an open wait: events that almost reached the wait, with the most alike key first.
+"""Near misses of an open wait: events that almost reached the wait, the most alike key first.
 
 Source: docs/reference/events.md#near-misses
 """
@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from django.db.models import Exists, OuterRef, QuerySet
 
 from workflows.event_redaction import EventRedaction
-from workflows.key_likeness import SAME, Likeness, Parts, key_likeness, key_variants
+from workflows.key_likeness import SAME, UNLIKE, Likeness, Parts, key_likeness, key_variants
 from workflows.models import Event, EventDelivery, RunWait
 from workflows.redaction import HIDDEN, Rules
 from workflows.statuses import DeliveryStatus, EventOutcome
@@ -18,7 +18,7 @@ from workflows.statuses import DeliveryStatus, EventOutcome
 NEAR_MISSES = 5
 # Events before the opening of the wait count too, because the sender can be faster than the run.
 NEAR_MISS_SPAN = timedelta(minutes=10)
-_READ_EVENTS = 50
+READ_EVENTS = 50
 _FIELDS = (
     "id", "tenant_id", "event_id", "event_type", "correlation_key", "correlation_keys", "correlation_trace",
     "outcome", "received_at", "routed_at",
@@ -41,23 +41,39 @@ class NearMiss:
     status: str = ""
 
 
-def wait_near_misses(wait: RunWait, *, rules: Rules, sees_payloads: bool) -> list[NearMiss]:
-    """Return up to NEAR_MISSES events that almost reached the wait.
+@dataclass(frozen=True)
+class WaitNearMisses:
+    """Events that almost reached a wait, and the number of newest events of this type whose keys are not alike.
 
-    Events with the key of the wait come first: their filter did not match. Then events of the same type with other keys
-    follow, with the most alike key first. A key that the rules hide is not compared, because the result would describe
-    the hidden value.
+    At most `READ_EVENTS` events are compared, so `others` can be smaller than the number of such events.
+    """
+
+    rows: list[NearMiss]
+    others: int
+
+    @property
+    def others_text(self) -> str:
+        return f"{READ_EVENTS} or more" if self.others >= READ_EVENTS else str(self.others)
+
+
+def wait_near_misses(wait: RunWait, *, rules: Rules, sees_payloads: bool) -> WaitNearMisses | None:
+    """Return up to NEAR_MISSES events that almost reached the wait, or None if the wait is not for an event.
+
+    Events with the key of the wait come first: their filter did not match. Then events of the same type with alike keys
+    follow, the most alike key first, and then events without a key. A key that the rules hide is not compared, because
+    the result would describe the hidden value. It comes last.
 
     Cost: two statements. No payload is read for events with other keys.
     """
     if not wait.event_name:
-        return []
+        return None
     deliveries = _deliveries(wait)
     delivered = {delivery.event_id for delivery in deliveries}
     others = [_compared(event, wait, rules) for event in _candidates(wait) if event.id not in delivered]
-    others.sort(key=lambda pair: (pair[0], -pair[1].received_at.timestamp()))
+    alike = [pair for pair in others if pair[0] != UNLIKE]
+    alike.sort(key=lambda pair: (pair[0], -pair[1].received_at.timestamp()))
     found = [_refused(delivery, rules, sees_payloads) for delivery in deliveries]
-    return [*found, *(near for _, near in others)][:NEAR_MISSES]
+    return WaitNearMisses([*found, *(near for _, near in alike)][:NEAR_MISSES], len(others) - len(alike))
 
 
 def _deliveries(wait: RunWait) -> list[EventDelivery]:
@@ -82,13 +98,13 @@ def _candidates(wait: RunWait) -> QuerySet[Event]:
     """Return the newest events of this type, and events whose key is a variant of the key of the wait."""
     since = wait.opened_at - NEAR_MISS_SPAN
     events = Event.objects.filter(tenant_id=wait.tenant_id, event_type=wait.event_name, received_at__gte=since)
-    newest = events.order_by("-received_at").values("id")[:_READ_EVENTS]
+    newest = events.order_by("-received_at").values("id")[:READ_EVENTS]
     alike = events.filter(
         keys__tenant_id=wait.tenant_id,
         keys__event_type=wait.event_name,
         keys__key__in=key_variants(wait.correlation_key),
         keys__received_at__gte=since,
-    ).values("id")[:_READ_EVENTS]
+    ).values("id")[:READ_EVENTS]
     reached = EventDelivery.objects.filter(
         tenant_id=wait.tenant_id, event=OuterRef("pk"), status__in=[DeliveryStatus.MATCHED, DeliveryStatus.STARTED]
     )

@@ -84,12 +84,14 @@ def test_advice(trace: dict[str, Any], to_do: str, action: str, fields: dict[str
     assert bool(advice.label) == bool(action)
 
 
-def test_near_misses_are_ordered_by_the_keys_that_the_reader_sees() -> None:
-    ordered = near_misses_ordered([near("X-1"), near(HIDDEN), near("TCK-4471"), near("tck-4417")], ["TCK-4417"])
-    assert [row["key"] for row in ordered] == ["tck-4417", "TCK-4471", "X-1", HIDDEN]
-    assert [row["likeness"] for row in ordered] == [
-        "Only upper and lower case differ",
-        "Two digits are swapped",
-        "Another key",
-        None,
+def test_near_misses_are_alike_and_ordered_by_the_keys_that_the_reader_sees() -> None:
+    given = [near("SMS-1"), near(HIDDEN), near("TCK-4471"), near("tck-4417"), near("TCK-4417", "REOPENED")]
+    ordered = near_misses_ordered(given, ["TCK-4417"])
+    assert [(row["key"], row["likeness"]) for row in ordered] == [
+        ("TCK-4417", "The key is the same"),
+        ("tck-4417", "Only upper and lower case differ"),
+        ("TCK-4471", "Two digits are swapped"),
+        (HIDDEN, None),
     ]
+    assert near_misses_ordered(given, []) == []
+    assert [row["likeness"] for row in near_misses_ordered(given, [HIDDEN])] == [None] * 5
