@@ -10,7 +10,9 @@ from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 
 from ingress.explain.targets import decided_targets
+from ingress.explain.trace import schema_as_json
 from workflows import status_marks
+from workflows.admin.base import actor_of
 from workflows.admin.list_filters import CheckedChangeList, kept_parameters, page_links, query_with
 from workflows.event_redaction import EventRedaction
 from workflows.models import Event, EventDelivery, EventType
@@ -31,7 +33,7 @@ def list_context(shown: CheckedChangeList, request: HttpRequest, counts: dict[st
     query = request.GET
     rows: list[Event] = list(shown.result_list)
     rules = rules_in(request.tenant)  # type: ignore[attr-defined]
-    targets = decided_targets(rows)
+    targets, sees_payloads = decided_targets(rows), actor_of(request).sees_payloads
     names = EventType.objects.filter(tenant_id=request.tenant.id).order_by("name")  # type: ignore[attr-defined]
     return {
         "chips": _chips(query, counts),
@@ -43,7 +45,13 @@ def list_context(shown: CheckedChangeList, request: HttpRequest, counts: dict[st
         "search_note": "Finds the beginning or the end of a key, and whole ids. Not the middle of a key.",
         "correlations": CorrelationStatus.choices,
         "event_types": names.values_list("name", flat=True)[:MOST_TYPES],
-        "rows": [_row(event, EventRedaction(event, rules), targets.get(event.id)) for event in rows],
+        "rows": [
+            {
+                **_row(event, EventRedaction(event, rules), targets.get(event.id)),
+                "problem": _problem(event, sees_payloads),
+            }
+            for event in rows
+        ],
         "problems": shown.problems,
         "problem_lines": shown.problems,
         "cleared": reverse("admin:workflows_event_changelist"),
@@ -60,6 +68,16 @@ def _row(event: Event, redaction: EventRedaction, target: EventDelivery | None) 
         "target": _target(target, redaction) if target else None,
         "is_buffered": event.outcome == EventOutcome.BUFFERED,
     }
+
+
+def _problem(event: Event, sees_payloads: bool) -> str:
+    """Return the first problem of a rejected payload, or an empty text. Its message can contain payload values."""
+    schema = schema_as_json(event.decision_trace.get("schema"), sees_payloads)
+    if event.outcome != EventOutcome.REJECTED or not schema or not schema["problems"]:
+        return ""
+    first, more = schema["problems"][0], len(schema["problems"]) - 1
+    text = f"{first['pointer'] or '/'}{': ' + first['message'] if first.get('message') else ''}"
+    return f"{text} (and {more} more)" if more else text
 
 
 def _target(delivery: EventDelivery, redaction: EventRedaction) -> dict[str, Any]:

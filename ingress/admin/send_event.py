@@ -14,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from ingress.admin.stored_events import restored_envelope, shown_envelope, stored_event
-from ingress.admin.what_if import json_area, tone_of
+from ingress.admin.what_if import checked_filters, json_area, result_context
 from ingress.explain.form_values import about_type, catalogued_type, empty_payload, payload_text
 from ingress.explain.skeleton import with_key
 from ingress.explain.what_if import event_what_if
@@ -26,7 +26,6 @@ from workflows.admin.forms import JsonObjectField
 from workflows.errors import PortalError
 from workflows.ledger import command_failures_recorded, command_finish
 from workflows.models import EventType, RunWait
-from workflows.redaction import redact_filters, rules_of
 from workflows.services.idempotency import command_request
 from workflows.statuses import CommandAction, CommandState, EventSource, Role
 
@@ -80,10 +79,11 @@ class SendEventViews(TenantAdmin):
         may_send = actor.has_role(Role.OPERATOR)
         wait = _wait(actor, request.GET.get("wait", "")) if may_send else None
         initial = _initial(actor, request, wait) if may_send else {}
-        form, result = SendEventForm(request.POST or None, initial=initial), None
+        form, result, payload = SendEventForm(request.POST or None, initial=initial), None, None
         if request.method == "POST" and form.is_valid():
             if request.POST.get("do") == CHECK and may_send:
-                result = event_what_if(actor=actor, value=form.envelope(actor))
+                value = form.envelope(actor)
+                result, payload = event_what_if(actor=actor, value=value), value["payload"]
             else:
                 try:
                     event_id = once(lambda: _send(actor, form, key_of(request)))
@@ -98,10 +98,10 @@ class SendEventViews(TenantAdmin):
             "Send an event",
             form=form,
             may_send=may_send,
-            result=result,
-            tone=tone_of(result),
+            **result_context(actor, result, payload),
+            is_checked=result is not None and not result["answer"]["code"],
             wait=wait,
-            filters=redact_filters(wait.filters, rules_of(actor.tenant_id)) if wait else [],
+            filters=checked_filters(actor, wait.filters, payload) if wait else [],
             event_types=EventType.objects.filter(tenant_id=actor.tenant_id, is_active=True).order_by("name"),
             about=about_type(name, catalogued_type(actor, name)),
         )

@@ -4,6 +4,7 @@ The forms are sent with POST, because a payload must not be part of a URL.
 """
 
 import json
+import uuid
 from typing import Any
 
 from django import forms
@@ -18,9 +19,11 @@ from ingress.explain.what_if_correlation import MAX_EVENTS, correlation_what_if
 from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.forms import JsonObjectField
+from workflows.engine.filters import first_mismatch
 from workflows.errors import PortalError
 from workflows.json_numbers import write_json
-from workflows.models import EventType
+from workflows.models import EventType, RunWait
+from workflows.redaction import HIDDEN, redact_filters, rules_of
 from workflows.statuses import Role
 
 EXAMPLE = {"event_type": "", "payload": {}}
@@ -77,7 +80,7 @@ class WhatIfViews(TenantAdmin):
         start = shown_envelope(actor, stored) if stored else EXAMPLE
         initial = {"event": _text(start), "stored": stored.id if stored else ""}
         form = EventWhatIfForm(request.POST or None, initial=initial)
-        result = None
+        result = value = None
         if request.method == "POST":
             _require_operator(may_ask)
             if form.is_valid():
@@ -85,7 +88,11 @@ class WhatIfViews(TenantAdmin):
                 value = restored_envelope(actor, fields["event"], fields["stored"])
                 result = event_what_if(actor=actor, value=value)
         context = self.page_context(
-            request, "What if this event arrived now?", form=form, result=result, tone=tone_of(result), may_ask=may_ask
+            request,
+            "What if this event arrived now?",
+            form=form,
+            may_ask=may_ask,
+            **result_context(actor, result, (value or {}).get("payload")),
         )
         return TemplateResponse(request, "portal/what_if_event.html", context)
 
@@ -121,6 +128,35 @@ def tone_of(result: dict[str, Any] | None) -> str:
     if not result.get("outcome"):
         return "grey"
     return "blue" if result["waits"] or result["triggers"] else "amber"
+
+
+def result_context(actor: Actor, result: dict[str, Any] | None, payload: Any) -> dict[str, Any]:
+    """Return what `portal/_what_if_result.html` needs: the result with the filters of its waits, and the keys of runs.
+
+    Cost: one statement if there are waits.
+    """
+    if not result:
+        return {"result": result, "tone": tone_of(result), "run_keys": {}}
+    rows = [*result["waits"], *result["near_misses"]]
+    filters = wait_filters(actor, [wait["wait_id"] for wait in result["waits"]], payload)
+    shown = {**result, "waits": [{**wait, "filters": filters.get(wait["wait_id"], [])} for wait in result["waits"]]}
+    keys = {str(row["run_id"]): row["key"] for row in rows if row["key"] != HIDDEN}
+    return {"result": shown, "tone": tone_of(result), "run_keys": keys}
+
+
+def wait_filters(actor: Actor, ids: list[uuid.UUID], payload: Any) -> dict[uuid.UUID, list[dict[str, Any]]]:
+    """Return the filters of waits, redacted. Each has `matches`, the result for this payload."""
+    waits = RunWait.objects.filter(tenant_id=actor.tenant_id, id__in=ids).only("id", "filters") if ids else ()
+    return {wait.id: checked_filters(actor, wait.filters, payload) for wait in waits}
+
+
+def checked_filters(actor: Actor, filters: list[dict[str, Any]], payload: Any) -> list[dict[str, Any]]:
+    """Return filters of a wait, redacted. Each has `matches`: the result for this payload, or None without one."""
+    shown = redact_filters(filters, rules_of(actor.tenant_id))
+    return [
+        {**condition, "matches": None if payload is None else first_mismatch([stored], payload) is None}
+        for condition, stored in zip(shown, filters, strict=True)
+    ]
 
 
 def _catalogue(actor: Actor) -> str:

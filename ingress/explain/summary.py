@@ -6,11 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from workflows.redaction import HIDDEN
-from workflows.statuses import CorrelationStatus, DeliveryStatus, EventOutcome
+from workflows.statuses import DeliveryStatus, EventOutcome
 
 SHOWN_TARGETS = 3
 SHOWN_SENTENCES = 3
 SHOWN_NEAR_MISSES = 2
+# Source of a key that was sent beside the payload, in a correlation trace.
+ENVELOPE = "envelope"
 
 # The sentences are ordered by importance. `{to}` names the targets. `{why}` is the reason, if the reader may see it.
 _SENTENCES = {
@@ -41,8 +43,15 @@ def key_sentence(explained: dict[str, Any]) -> str:
     keys = correlation["keys"]
     if not keys:
         return f"The event has no correlation key: {correlation['reason']}."
-    sent = ", which its sender set" if correlation["status"] == CorrelationStatus.EXPLICIT else ""
-    return f"The event has the correlation key{'s' if len(keys) > 1 else ''} {listed(keys)}{sent}."
+    return f"The event has the correlation key{'s' if len(keys) > 1 else ''} {listed(keys)}{_key_place(correlation)}."
+
+
+def _key_place(correlation: dict[str, Any]) -> str:
+    """Return where the keys come from, or an empty text if they come from several places."""
+    places = [entry for entry in correlation.get("tried", ()) if entry.get("key")]
+    if len(places) != 1:
+        return ""
+    return ", given with the event" if places[0]["source"] == ENVELOPE else f", found in {places[0]['path']}"
 
 
 def _happened(explained: dict[str, Any], now: datetime) -> list[str]:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from functools import partial
 
 from django import template
 from django.urls import reverse
@@ -20,19 +21,29 @@ _RUN = re.compile(r"\b([Rr]un) ([0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
 @register.filter
-def linked_runs(text: str) -> SafeString:
-    """Escape the text and replace each `run ID` by a short link to the run's page."""
-    return mark_safe(_RUN.sub(_link, str(conditional_escape(text))))  # noqa: S308  _link gets escaped text
+def linked_runs(text: str, keys: dict[str, str]) -> SafeString:
+    """Escape the text and replace each `run ID` by a link to the run's page.
+
+    The link shows the key of the run from `keys`, by run id, or the beginning of the id.
+    """
+    return mark_safe(_RUN.sub(partial(_link, keys), str(conditional_escape(text))))  # noqa: S308  _link gets escaped text
 
 
-def _link(found: re.Match[str]) -> str:
+def _link(keys: dict[str, str], found: re.Match[str]) -> str:
     run_id = found.group(0).partition(" ")[2]
     address = reverse("admin:workflows_run_change", args=[run_id])
     return str(
         format_html(
-            '<a class="pm-link" href="{}" title="{}">{} {}</a>', address, run_id, found.group(1), found.group(2)
+            '<a class="pm-link" href="{}" title="{}">{} <bdi>{}</bdi></a>',
+            address, run_id, found.group(1), keys.get(run_id) or found.group(2),
         )
-    )
+    )  # fmt: skip
+
+
+@register.simple_tag
+def field_label(path: str) -> str:
+    """Return the name that forms use for a field of an event."""
+    return "Correlation key" if path == "workflow_correlation_key" else path
 
 
 @register.filter

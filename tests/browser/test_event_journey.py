@@ -25,8 +25,15 @@ def test_event_that_did_nothing_is_explained_and_sent_again(
     assert page.locator(".trace .diff").all_inner_texts()[:2] == ["71", "17"]
     page.get_by_role("link", name="Send with key TCK-4471…").click()
     assert page.input_value("input[name=workflow_correlation_key]") == "TCK-4471"
+    assert page.locator("form .btn.primary").all_inner_texts() == ["Check"]
     page.get_by_role("button", name="Check").click()
     page.get_by_role("heading", name="The event would be delivered").wait_for()
+    assert page.locator("form .btn.primary").all_inner_texts() == ["Send the event"]
+    page.get_by_label("Reason").fill("asked by the customer")
+    assert page.locator("form .btn.primary").all_inner_texts() == ["Send the event"]
+    page.get_by_label("Payload").press("End")
+    page.get_by_label("Payload").type(" ")
+    assert page.locator("form .btn.primary").all_inner_texts() == ["Check again"]
     page.get_by_role("button", name="Send the event").click()
     page.get_by_role("heading", name="A run took the event.", level=2).wait_for()
     assert driver.wait_for_run("SUCCEEDED", id=run.id)

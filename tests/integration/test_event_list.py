@@ -12,7 +12,8 @@ from tests.support.events import receive
 from tests.support.members import member_of
 from tests.support.plans import copies, rows_read
 from tests.support.statements import sent_statements
-from workflows.models import Event, Tenant
+from workflows.errors import PortalError
+from workflows.models import Event, EventType, PayloadSchema, Tenant
 from workflows.selectors import counts
 
 ADDRESS = "admin:workflows_event_changelist"
@@ -106,3 +107,18 @@ def test_list_needs_at_most_twelve_statements(tenant: Any) -> None:
     with sent_statements() as statements:
         client.get(reverse(ADDRESS))
     assert len(statements) <= 12, "\n".join(statement[:200] for statement in statements)
+
+
+@pytest.mark.parametrize(
+    ("role", "problem"),
+    [("operator", "/amount: must be number, but is string (and 1 more)"), ("viewer", "/amount (and 1 more)")],
+)
+def test_rejected_event_says_which_part_of_its_payload_is_wrong(tenant: Any, role: str, problem: str) -> None:
+    schema = {"type": "object", "properties": {"amount": {"type": "number"}, "customer": {"type": "string"}}}
+    PayloadSchema.objects.create(tenant=tenant, ref="payload.Paid.v1", schema=schema)
+    EventType.objects.create(tenant=tenant, name="PAID", payload_schema_ref="payload.Paid.v1")
+    with pytest.raises(PortalError):
+        receive(tenant, event_type="PAID", payload={"amount": "4711 EUR", "customer": 7})
+    page = shown(tenant, role, problem="rejected")
+    assert [row["problem"] for row in page.context_data["rows"]] == [problem]
+    assert problem in page.content.decode()

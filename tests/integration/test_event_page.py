@@ -105,6 +105,20 @@ def test_page_is_live_until_every_delivery_is_decided(tenant: Any, status: str, 
     assert ('id="event-live" data-live data-version' in page) is is_live
 
 
+def test_decision_is_said_once_and_only_a_dead_event_can_be_redelivered(tenant: Any) -> None:
+    open_wait(tenant)
+    event = receive(tenant)
+    event_route(event.id)
+    for status, outcome, code in (("filtered", "unmatched", "filtered"), ("dead", "dead", "dead")):
+        EventDelivery.objects.filter(event=event).update(status=status)
+        sentence = f"No run used this event, because it is {status}."
+        Event.objects.filter(id=event.id).update(outcome=outcome, outcome_code=code, outcome_reason=sentence)
+        page = page_of(event)
+        assert page.count(sentence) == 1
+        assert f"Decision: {code}" in page
+        assert ("Redeliver" in page) is (status == "dead")
+
+
 def test_hidden_key_is_neither_shown_nor_compared(tenant: Any) -> None:
     Tenant.objects.filter(id=tenant.id).update(redaction_rules=["workflow_correlation_key"])
     open_wait(tenant, key="TCK-4471")

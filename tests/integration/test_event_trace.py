@@ -57,7 +57,7 @@ def test_trace_names_the_near_miss_and_the_remaining_buffer_time(tenant: Any) ->
     assert result["outcome"]["status"] == "buffered"
     assert (
         "No run has used this event yet. No wait had this event type and key. "
-        "The event has the correlation key T-1, which its sender set. "
+        "The event has the correlation key T-1, given with the event. "
         f"Near miss: run {wait.run_id} of {wait.run.definition_key} waits for this event with the key T-2. "
         "A wait that opens within "
     ) in result["summary"]

@@ -91,6 +91,30 @@ def test_check_sends_nothing(tenant: Any) -> None:
     assert not Command.objects.filter(tenant=tenant, action="send_event").exists()
 
 
+def test_check_names_the_run_by_its_key_and_shows_each_filter_with_its_result(tenant: Any) -> None:
+    filters = [{"path": "channel", "op": "=", "value": "mail"}, {"path": "text", "op": "exists"}]
+    wait = open_wait(tenant, key="T-7", filters=filters)
+    address = f"{reverse('admin:workflows_event_send')}?wait={wait.id}"
+    client, form = member_of(tenant), {"event_type": "REPLIED", "workflow_correlation_key": "T-7", "do": "check"}
+    assert "does not match" not in client.get(address).content.decode()
+    page = client.post(address, {**form, "payload": json.dumps({"channel": "mail"})}).content.decode()
+    name = f"{wait.run.definition_key} T-7"
+    assert (str(wait.run_id)[:8] + "<" in page, f"<bdi>{name}</bdi>" in page, "sender set" in page) == (
+        False, True, False,
+    )  # fmt: skip
+    results = re.findall(r"</svg>(matches|does not match)\s*</span>\s*<bdi><code>(.*?)</code>", page)
+    expected = [("matches", "channel = &quot;mail&quot;"), ("does not match", "text exists")]
+    assert results == [*expected, *expected]  # beside the forecast of the wait, and beside the form
+
+
+def test_key_of_the_form_is_named_as_on_the_form(tenant: Any) -> None:
+    form = {"event_type": "REPLIED", "workflow_correlation_key": "T-8", "payload": "{}", "do": "check"}
+    page = member_of(tenant).post(reverse("admin:workflows_event_send"), form).content.decode()
+    text = re.sub(r"<[^>]*>", "", page)
+    assert "The event has the correlation key T-8, given with the event." in text
+    assert "workflow_correlation_key" not in text
+
+
 @pytest.mark.parametrize("name", ["wait", "event"])
 @pytest.mark.parametrize("value", ["no-id", "foreign"])
 def test_row_of_another_tenant_is_not_found(tenant: Any, name: str, value: str) -> None:

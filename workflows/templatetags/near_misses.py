@@ -7,14 +7,17 @@ from django.utils.safestring import SafeString
 from workflows.key_likeness import Parts, key_likeness
 
 register = template.Library()
+# Longest key that fits into a line of a narrow table. Units: characters.
+ONE_LINE = 20
 
 
 @register.simple_tag
 def key_parts(parts: Parts) -> SafeString:
-    """Render a key. The characters that differ from the other key are marked."""
+    """Render a key. The characters that differ from the other key are marked. A short key stays in one line."""
     marks = (('<span class="diff">{}</span>' if differs else "{}", text) for text, differs in parts)
     inner = format_html_join("", "{}", ((format_html(form, text),) for form, text in marks))
-    return format_html('<bdi><code class="keyparts">{}</code></bdi>', inner)
+    size = "short" if sum(len(text) for text, _ in parts) <= ONE_LINE else ""
+    return format_html('<bdi><code class="keyparts {}">{}</code></bdi>', size, inner)
 
 
 @register.simple_tag
