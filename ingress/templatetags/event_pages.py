@@ -26,7 +26,8 @@ def linked_runs(text: str, keys: dict[str, str]) -> SafeString:
 
     The link shows the key of the run from `keys`, by run id, or the beginning of the id.
     """
-    return mark_safe(_RUN.sub(partial(_link, keys), str(conditional_escape(text))))  # noqa: S308  _link gets escaped text
+    escaped = str(conditional_escape(text))
+    return mark_safe(_RUN.sub(partial(_link, keys), escaped))  # noqa: S308  _link escapes the key
 
 
 def _link(keys: dict[str, str], found: re.Match[str]) -> str:

@@ -19,6 +19,9 @@ from tests.support.triggers import STATE, TRIGGER
 from workflows.models import Definition, Event, EventDelivery, Tenant
 from workflows.statuses import DeliveryStatus
 
+# A worker of another test would deliver pending events while a page is read.
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
+
 HOSTILE = "<script>alert(1)</script>\u202e" + "k" * 160
 
 
