@@ -153,10 +153,10 @@ def test_lost_response_is_repeated_only_if_the_connector_is_idempotent(
 
 def test_connector_of_another_tenant_is_not_found(driver: TenantDriver, tenant: Any) -> None:
     from tests.support.factories import make_tenant
-    from workflows.actions.lookup import known_actions, tenant_action
+    from workflows.actions.lookup import KnownActions, tenant_action
 
     other = make_tenant()
     connector_save(actor=make_actor(other), action_id="crm.other", spec={"label": "x", "url": "https://example.org/"})
-    assert "crm.other" in known_actions(other.id)
-    assert "crm.other" not in known_actions(tenant.id)
+    assert "crm.other" in KnownActions(other.id).versions()
+    assert "crm.other" not in KnownActions(tenant.id).versions()
     assert tenant_action(tenant_id=tenant.id, action_id="crm.other", version=1) is None

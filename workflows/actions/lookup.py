@@ -38,42 +38,35 @@ def tenant_actions(tenant_id: uuid.UUID) -> list[Action]:
     return [action for _, action in sorted(actions.items())]
 
 
-def known_actions(tenant_id: uuid.UUID) -> dict[str, frozenset[int]]:
-    """Return all action ids of a tenant with their versions, including the pure actions of the engine.
+class KnownActions:
+    """Actions of one tenant, for one validation. Pure actions of the engine are included.
 
     Cost: one query.
     """
-    connectors = Connector.objects.filter(tenant_id=tenant_id).values_list("action_id", "version")
-    versions: dict[str, set[int]] = {}
-    registered = [(action.id, action.version) for action in registered_actions()]
-    for action_id, version in (*registered, *TRANSFORMS, *connectors):
-        versions.setdefault(action_id, set()).add(version)
-    return {action_id: frozenset(found) for action_id, found in sorted(versions.items())}
 
+    def __init__(self, tenant_id: uuid.UUID) -> None:
+        self._connectors = {(row.action_id, row.version): row for row in Connector.objects.filter(tenant_id=tenant_id)}
 
-def known_input_fields(tenant_id: uuid.UUID) -> dict[tuple[str, int], InputFields]:
-    """Return the input fields by action id and version. An action that accepts any field has no entry.
+    def versions(self) -> dict[str, frozenset[int]]:
+        """Return all action ids with their versions."""
+        versions: dict[str, set[int]] = {}
+        registered = [(action.id, action.version) for action in registered_actions()]
+        for action_id, version in (*registered, *TRANSFORMS, *self._connectors):
+            versions.setdefault(action_id, set()).add(version)
+        return {action_id: frozenset(found) for action_id, found in sorted(versions.items())}
 
-    Cost: one query.
-    """
-    found: dict[tuple[str, int], InputFields] = {}
-    for row in Connector.objects.filter(tenant_id=tenant_id):
-        fields = _schema_fields(row.spec.get("input_schema"))
-        if fields is not None:
-            found[row.action_id, row.version] = fields
-    return found | registered_input_fields()
+    def input_fields(self) -> dict[tuple[str, int], InputFields]:
+        """Return the input fields by action id and version. An action that accepts any field has no entry."""
+        declared = {key: _schema_fields(row.spec.get("input_schema")) for key, row in self._connectors.items()}
+        return {key: fields for key, fields in declared.items() if fields is not None} | registered_input_fields()
 
-
-def known_output(tenant_id: uuid.UUID, action_id: str, version: int) -> dict[str, Any] | None:
-    """Return the JSON Schema of the output that a step of this action saves, or None if it is not known.
-
-    Cost: one query if no app registers the action.
-    """
-    found = registered_output(action_id, version)
-    if found is not None or find_action(action_id, version) is not None:
-        return found
-    row = Connector.objects.filter(tenant_id=tenant_id, action_id=action_id, version=version).first()
-    return None if row is None else row.spec.get("output_schema") or None
+    def output(self, action_id: str, version: int) -> dict[str, Any] | None:
+        """Return the JSON Schema of the output that a step of this action saves, or None if it is not known."""
+        found = registered_output(action_id, version)
+        if found is not None or find_action(action_id, version) is not None:
+            return found
+        row = self._connectors.get((action_id, version))
+        return None if row is None else row.spec.get("output_schema") or None
 
 
 def _schema_fields(schema: Any) -> InputFields | None:

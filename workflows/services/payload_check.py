@@ -26,7 +26,7 @@ STEPS_PER_REQUEST = 2_000_000
 
 def known_schema_refs(tenant_id: uuid.UUID) -> frozenset[str]:
     """Return the names of all schemas that the tenant can use. The built-in schema is included."""
-    return frozenset({ANY_SCHEMA, *_registered(tenant_id).values_list("ref", flat=True)})
+    return frozenset({ANY_SCHEMA, *registered_schemas(tenant_id).values_list("ref", flat=True)})
 
 
 def payload_problems(payload: Any, *, tenant_id: uuid.UUID, ref: str) -> list[Problem]:
@@ -97,7 +97,7 @@ class SchemaRegistry:
         """Return the schema with this name. Return None if there is no such schema."""
         if ref in self.unsaved:
             return self.unsaved[ref]
-        return _registered(self.tenant_id).filter(ref=ref).values_list("schema", flat=True).first()
+        return registered_schemas(self.tenant_id).filter(ref=ref).values_list("schema", flat=True).first()
 
     def load(self, address: str) -> Any:
         """Return the schema with this registered name or `$id`. Return None if there is no such schema."""
@@ -120,12 +120,13 @@ class SchemaRegistry:
         If a name and an `$id` are equal, the schema with this name is returned.
         """
         if self._ids is None:
-            pairs = dict(_registered(self.tenant_id).values_list("ref", KeyTextTransform("$id", "schema")))
+            pairs = dict(registered_schemas(self.tenant_id).values_list("ref", KeyTextTransform("$id", "schema")))
             pairs |= {ref: schema.get("$id") for ref, schema in self.unsaved.items()}
             by_id = {str(own).rstrip("#"): ref for ref, own in pairs.items() if own}
             self._ids = {**by_id, **{ref: ref for ref in pairs}}
         return self._ids
 
 
-def _registered(tenant_id: uuid.UUID) -> Any:
+def registered_schemas(tenant_id: uuid.UUID) -> Any:
+    """Return the schemas of a tenant without placeholders."""
     return PayloadSchema.objects.filter(tenant_id=tenant_id, is_placeholder=False)

@@ -30,7 +30,7 @@ class TenantFacts:
     def schema(self, ref: str) -> LinkedSchema | None:
         """Return a payload schema with its references. Return None if there is no such schema."""
         if ref not in self._schemas:
-            found = None if ref == ANY_SCHEMA else self._registry.named(ref)
+            found = None if ref in ("", ANY_SCHEMA) else self._registry.named(ref)
             self._schemas[ref] = None if found is None else link_schema(found, load=self._registry.load, base=ref)
         return self._schemas[ref]
 

@@ -2,15 +2,17 @@
 
 import json
 import uuid
-from functools import partial
 from typing import Any
 
-from workflows.actions.lookup import known_actions, known_input_fields, known_output
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models.functions import JSONObject
+
+from workflows.actions.lookup import KnownActions
 from workflows.actions.registry import actions_without_secrets
 from workflows.engine.validate import Known, Problem, validate
-from workflows.models import DefinitionVersion, Secret
+from workflows.models import DefinitionVersion, Secret, Tenant
 from workflows.services.definitions.facts import TenantFacts
-from workflows.services.payload_check import known_schema_refs
+from workflows.services.payload_check import ANY_SCHEMA, registered_schemas
 from workflows.strict_json import read_marked_json
 
 
@@ -45,32 +47,45 @@ def _not_json(reason: str, line: int = 1, column: int = 1) -> Problem:
 
 
 def known_names(tenant_id: uuid.UUID) -> Known:
-    """Return the names that the definitions of a tenant may refer to."""
-    facts = TenantFacts(tenant_id)
+    """Return the names that the definitions of a tenant may refer to.
+
+    Cost: two statements, and those of `TenantFacts` for what a definition refers to.
+    """
+    facts, actions = TenantFacts(tenant_id), KnownActions(tenant_id)
+    versions = DefinitionVersion.objects.filter(
+        tenant_id=tenant_id, definition__archived_at=None, definition__deleted_at=None
+    )
+    place = JSONObject(id="definition_id", key="definition__key", version="version")
+    names: Any = (
+        Tenant.objects.filter(id=tenant_id)
+        .values(
+            schemas=ArraySubquery(registered_schemas(tenant_id).values("ref")),
+            secrets=ArraySubquery(Secret.objects.filter(tenant_id=tenant_id).values("name")),
+            versions=ArraySubquery(versions.values(place=place)),
+        )
+        .get()
+    )
     return Known(
-        actions=known_actions(tenant_id),
-        schema_refs=known_schema_refs(tenant_id),
-        workflows=_known_workflows(tenant_id),
-        secrets=frozenset(Secret.objects.filter(tenant_id=tenant_id).values_list("name", flat=True)),
+        actions=actions.versions(),
+        schema_refs=frozenset({ANY_SCHEMA, *names["schemas"]}),
+        workflows=_known_workflows(names["versions"]),
+        secrets=frozenset(names["secrets"]),
         without_secrets=actions_without_secrets(),
-        action_fields=known_input_fields(tenant_id),
+        action_fields=actions.input_fields(),
         schema_of=facts.schema,
-        output_of=partial(known_output, tenant_id),
+        output_of=actions.output,
         definition_of=facts.definition,
         event_of=facts.event,
     )
 
 
-def _known_workflows(tenant_id: uuid.UUID) -> dict[str, frozenset[int]]:
+def _known_workflows(rows: list[dict[str, Any]]) -> dict[str, frozenset[int]]:
     """Return the published versions of each definition.
 
     `control.callWorkflow` accepts its key and its id, so both are keys of the result.
     """
     versions: dict[str, set[int]] = {}
-    rows = DefinitionVersion.objects.filter(
-        tenant_id=tenant_id, definition__archived_at=None, definition__deleted_at=None
-    )
-    for pk, key, number in rows.values_list("definition_id", "definition__key", "version"):
-        versions.setdefault(key, set()).add(number)
-        versions.setdefault(str(pk), set()).add(number)
+    for row in rows:
+        for name in (row["key"], row["id"]):
+            versions.setdefault(name, set()).add(row["version"])
     return {name: frozenset(found) for name, found in versions.items()}
