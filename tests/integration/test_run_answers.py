@@ -23,6 +23,7 @@ from workflows.engine.definition import RetryPolicy
 from workflows.engine.retry import retry_delay_ms
 from workflows.models import Run, RunStep, RunWait
 from workflows.projections.transaction import projection_writer
+from workflows.services.runs.replay_checks import replay_facts_of_run
 
 pytestmark = pytest.mark.usefixtures("no_dispatcher", "healthy")
 
@@ -214,3 +215,47 @@ def test_replay_is_the_main_action_only_of_a_failed_run(tenant: Any, status: str
     assert (offers.primary is not None and offers.primary.name.startswith("Replay")) == is_primary
     assert ("Replay on version 1…" in [offer.name for offer in offers.beside]) == (not is_primary)
     assert [crumb[0] for crumb in page.context["crumbs"]] == ["Runs", run.definition.name, "PAY-1"]
+
+
+@pytest.mark.parametrize(
+    ("status", "relation", "other", "line"),
+    [
+        ("FAILED", "replay", "SUCCEEDED", "A replay of this run has succeeded:"),
+        ("FAILED", "key", "SUCCEEDED", "A newer run of this key has succeeded:"),
+        ("TIMED_OUT", "key", "WAITING", "Another run of this key is open:"),
+        ("CANCELED", "replay", "RUNNING", "A replay of this run is open:"),
+        ("FAILED", "key", "FAILED", ""),
+        ("FAILED", "older", "SUCCEEDED", ""),
+        ("FAILED", "none", "SUCCEEDED", ""),
+    ],
+)
+def test_replay_is_offered_in_the_menu_only_if_another_run_of_the_key_is_in_the_way(
+    tenant: Any, status: str, relation: str, other: str, line: str
+) -> None:
+    error = {"category": "ActionError", "message": "no", "nodePath": "x", "at": "y"}
+    failed = {"error": error, "error_category": "ActionError"}
+    now = timezone.now()
+    run = make_run(tenant, status=status, created_at=now, ended_at=now, correlation_key="PAY-1", **failed)
+    places: dict[str, dict[str, Any]] = {
+        "replay": {"replay_of": run},
+        "key": {"correlation_key": "PAY-1"},
+        "older": {"correlation_key": "PAY-1", "created_at": now - timedelta(hours=1)},
+        "none": {"correlation_key": "PAY-2"},
+    }
+    same = {"definition_version": run.definition_version, "definition": run.definition}
+    found = make_run(tenant, **same, **{"created_at": now + timedelta(seconds=1), **places[relation]}, status=other)
+    make_run(tenant, correlation_key="PAY-1", status="SUCCEEDED")  # of another definition
+    client = member_of(tenant, role="operator")
+    page = client.get(reverse("admin:workflows_run_change", args=[run.id]))
+    offers, shown = page.context["offers"], text_of(page.content.decode())
+    offered = {offer.name for offer in (offers.primary, *offers.beside) if offer is not None}
+    address = reverse("admin:workflows_run_change", args=[found.id])
+    listed = client.get(reverse("admin:workflows_run_changelist"), {"q": str(run.id)}).content.decode()
+    assert ("Replay on version 1…" in offered) == (not line)
+    assert [bool(replay_facts_of_run(run).in_the_way), address in listed] == [bool(line), bool(line)]
+    assert "Replay on version 1…" in {offer.name for offer in (offers.primary, *offers.beside, *offers.menu) if offer}
+    if line:
+        assert line in shown
+        assert f'<a href="{address}">' in page.content.decode()
+    else:
+        assert "A replay now would do the work twice." not in shown

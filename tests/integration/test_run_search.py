@@ -156,6 +156,6 @@ def test_list_shows_the_exact_key_first_and_marks_replays(tenant: Any) -> None:
     assert keys("q=pay-1&o=-key")[0] == "PAY-13"
     assert keys("q=y-12") == ["PAY-12"]
     shown = client.get(url).content.decode()
-    assert re.search(rf'href="[^"]*{original.id}[^"]*"\s+title="Replay of PAY-1">Replay</a>', shown)
-    assert shown.count(">Replay</a>") == 1
+    assert re.search(rf'href="[^"]*{original.id}[^"]*"\s+title="Replay of PAY-1">Replay of <bdi>PAY-1</bdi></a>', shown)
+    assert shown.count(">Replay of <bdi>") == 1
     assert str(replay.id) in shown

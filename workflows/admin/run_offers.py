@@ -50,12 +50,20 @@ def _primary(page: RunPage, answer: Answer, actor: Actor, *, replay: Offer, term
         return Offer("Send this event…", "send", url, _needs(actor, Role.OPERATOR))
     if answer.kind == "stuck":
         return terminate
-    return replay if page.run.status in (RunStatus.FAILED, RunStatus.TIMED_OUT) else None
+    return replay if _is_for_replay(page, RunStatus.FAILED, RunStatus.TIMED_OUT) else None
 
 
 def _replay_of_stopped(page: RunPage, replay: Offer) -> list[Offer]:
     """Return the replay of a run that a person has stopped. It is possible, but it is not what the run needs."""
-    return [replay] if page.run.status in (RunStatus.CANCELED, RunStatus.TERMINATED) else []
+    return [replay] if _is_for_replay(page, RunStatus.CANCELED, RunStatus.TERMINATED) else []
+
+
+def _is_for_replay(page: RunPage, *statuses: RunStatus) -> bool:
+    """Return True if the run has one of these statuses, and no run of its key is in the way of a replay.
+
+    A replay that would be refused is offered in the menu only.
+    """
+    return page.run.status in statuses and page.in_the_way is None
 
 
 def _needs(actor: Actor, role: Role) -> str:

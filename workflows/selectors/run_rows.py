@@ -12,7 +12,9 @@ from django.db.models.functions import Coalesce, JSONObject
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.models import Command, HumanTask, Run, RunStep, RunWait
 from workflows.redaction import Rules, redact
+from workflows.selectors.navigation import CappedCount
 from workflows.selectors.run_list import RETRYING, UNKNOWN
+from workflows.selectors.runs_in_the_way import in_the_way_of, run_in_the_way
 from workflows.statuses import (
     OPEN_TASK_STATUSES,
     CommandAction,
@@ -71,8 +73,15 @@ class RunRow:
 
     @cached_property
     def replay(self) -> dict[str, Any] | None:
-        """Return the newest replay."""
-        return _explained(self.run, "newest_replay")
+        """Return the newest replay. `tries`: the number of replays, at most 100. `word`: its status as a word."""
+        found = _explained(self.run, "newest_replay")
+        return found and {**found, "word": RunStatus(found["status"]).label.lower()}
+
+    @cached_property
+    def in_the_way(self) -> dict[str, Any] | None:
+        """Return the run because of which a replay would be refused, if it is not the newest replay."""
+        other = in_the_way_of(self.run)
+        return None if other is None or (self.replay and self.replay["id"] == other["id"]) else other
 
     @cached_property
     def canceled_by(self) -> dict[str, Any] | None:
@@ -118,12 +127,15 @@ def runs_explained(runs: QuerySet[Run]) -> QuerySet[Run]:
     ).order_by("-requested_at")
     originals = Run.objects.filter(tenant_id=OuterRef("tenant_id"), id=OuterRef("replay_of"))
     ended = [RunStatus.CANCELED, RunStatus.TERMINATED]
+    tries = CappedCount(Run.objects.filter(tenant_id=OuterRef("tenant_id"), replay_of=OuterRef("replay_of")))
+    newest = JSONObject(id="id", status="status", created_at="created_at", tries=tries)
     return runs.annotate(
         open_wait=_first(
             waits, "kind", "event_name", "deadline_at", "step_path", "iteration", when=[RunStatus.WAITING]
         ),
         open_task=_first(tasks, "id", "task_type", "title", "due_at", when=[RunStatus.WAITING]),
-        newest_replay=Subquery(replays.values(found=JSONObject(status="status", created_at="created_at"))[:1]),
+        newest_replay=Subquery(replays.values(found=newest)[:1]),
+        in_the_way=run_in_the_way(),
         original_key=Subquery(originals.values("correlation_key")),
         end_command=_first(commands, "actor_name", "reason", when=ended),
     )

@@ -24,6 +24,7 @@ from workflows.models import (
 )
 from workflows.selectors.incidents import shown_incident_of_run
 from workflows.selectors.navigation import CappedCount
+from workflows.selectors.runs_in_the_way import in_the_way_of, run_in_the_way
 from workflows.statuses import (
     OPEN_RUN_STATUSES,
     CommandAction,
@@ -83,6 +84,7 @@ class RunPage:
     `wait`: the open wait, if there is one. `last_error`: the error of the last attempt, if the wait is a retry.
     `task`: the task of a wait for a person. `ending`: the newest cancel or terminate command that was sent.
     `replay`: the newest replay, as `{id, status, version, created_at, ended_at}`.
+    `in_the_way`: the run because of which a replay would be refused (`in_the_way_of`).
     `hold`: the legal hold, if there is one. `incident`: the one that shows the failure, with its id and number.
     `values`: texts of the business data by path. They are not redacted.
     """
@@ -94,6 +96,7 @@ class RunPage:
     task: HumanTask | None
     ending: Command | None
     replay: dict[str, Any] | None
+    in_the_way: dict[str, Any] | None
     hold: RunHold | None
     incident: Incident | None
     values: dict[str, str]
@@ -142,6 +145,7 @@ def run_page(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> RunPage | None:
         task=task,
         ending=Command.objects.filter(tenant_id=tenant_id, id=ending_id).first() if ending_id else None,
         replay=_replay(getattr(run, "newest_replay", None)),
+        in_the_way=in_the_way_of(run),
         hold=_hold(run.hold),
         incident=Incident(id=incident["id"], number=incident["number"]) if incident else None,
         values={row["path"]: row["shown"] for row in run.business_data},
@@ -183,6 +187,7 @@ def _annotated() -> QuerySet[Any]:
         shown_incident=shown_incident_of_run(),
         business_data=ArraySubquery(values.values(facts=JSONObject(path="path", shown="shown"))),
         newest_replay=Subquery(replays.order_by("-created_at").values("facts")[:1]),
+        in_the_way=run_in_the_way(),
     )
 
 
