@@ -39,10 +39,16 @@ class Row:
 
 
 def job_rows(request: HttpRequest, job: BulkJob, outcomes: dict[str, int]) -> dict[str, Any]:
-    """Return the context of the list of runs: chips with counts, one page of rows, and the error of the address."""
+    """Return the context of the list of runs: chips with counts, one page of rows, and the error of the address.
+
+    `repeats=yes` in the address selects the runs whose replay repeats the effect of an action that is not idempotent.
+    """
     chosen, after = request.GET.get("outcome", ""), request.GET.get("after", "")
-    problem = _page_problem(chosen, after)
+    repeats = request.GET.get("repeats", "")
+    problem = _page_problem(chosen, after, repeats)
     found = items_with_outcome(job, "" if problem else chosen).select_related("command")
+    if repeats:
+        found = found.filter(repeats_effects=True)
     page = [] if problem else list(found.filter(position__gt=int(after or 0))[: SHOWN_ITEMS + 1])
     ids = [item.new_run_id for item in page if item.new_run_id is not None]
     new_runs = replay_runs(tenant_id=job.tenant_id, ids=ids)
@@ -63,6 +69,8 @@ def job_rows(request: HttpRequest, job: BulkJob, outcomes: dict[str, int]) -> di
         ],
         "problem": problem,
         "chosen": chosen,
+        "only_repeats": bool(repeats),
+        "repeats_count": preview_facts(job).repeats,
         "rows": rows,
         "is_first": not after,
         "next_after": page[SHOWN_ITEMS - 1].position if len(page) > SHOWN_ITEMS else None,
@@ -87,10 +95,19 @@ def preview_context(job: BulkJob) -> dict[str, Any]:
             "has_succeeded": found.has_succeeded,
             "versions": _versions(job, found),
             "max_checked": MAX_CHECKED_INPUTS if found.eligible > MAX_CHECKED_INPUTS else None,
-            "first_label": found.first_label,
+            "first": _with_inputs(job, found.first),
+            "repeats": found.repeats,
+            "repeats_first": found.repeats_first,
             "on_version": found.published if job.replay_version == ReplayVersion.PUBLISHED else found.pinned,
         }
     return context
+
+
+def _with_inputs(job: BulkJob, first: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the first runs with their inputs. The inputs are not stored in the job. Cost: one statement."""
+    runs = Run.objects.filter(tenant_id=job.tenant_id, id__in=[each["run"] for each in first])
+    inputs = {str(run_id): given for run_id, given in runs.values_list("id", "input")} if len(first) > 1 else {}
+    return [{**each, "input": inputs[each["run"]]} for each in first if each["run"] in inputs]
 
 
 def _statuses(by_status: dict[str, int]) -> str:
@@ -194,10 +211,12 @@ def _versions(job: BulkJob, found: PreviewFacts) -> list[dict[str, Any]]:
     ]
 
 
-def _page_problem(outcome: str, after: str) -> str:
+def _page_problem(outcome: str, after: str, repeats: str) -> str:
     """Return the reason why the page of rows cannot be shown, or an empty text."""
     if outcome and outcome not in BulkOutcome.values:
         return unknown_name(outcome, BulkOutcome.values, kind="outcome")
     if after and not (after.isascii() and after.isdecimal() and len(after) <= 9):
         return "The position in the list must be a whole number."
+    if repeats not in ("", "yes"):
+        return unknown_name(repeats, ["yes"], kind="value of repeats")
     return ""

@@ -23,6 +23,7 @@ from workflows.errors import PortalError
 from workflows.models import BulkJob, Incident
 from workflows.selectors.incident_page import notes_and_merged
 from workflows.services.bulk.actions import BULK_ACTIONS
+from workflows.services.bulk.first_runs import FIRST_RUN
 from workflows.services.bulk.jobs import BULK_STEPS, bulk_find
 from workflows.services.bulk.results import bulk_outcomes, bulk_preview_again
 from workflows.services.incidents.find import incident_find
@@ -52,6 +53,7 @@ LIVE_AFTER_END = timedelta(minutes=15)
 # Field of the start form that shows the error with this code, and the sentence beside the field.
 FIELDS_OF_ERRORS = {
     REPEATS: ("accept_repeats", "Tick that a second effect is acceptable. If it is not, go back without changes."),
+    FIRST_RUN: ("first_run_id", "The job does not start this run. Choose another run."),
     "REASON_REQUIRED": ("reason", "Give a reason. It is kept in the command ledger."),
 }
 DONE_MESSAGES = {

@@ -86,6 +86,7 @@ class ReasonForm(forms.Form):
 class BulkStartForm(ReasonForm):
     accept_repeats = forms.BooleanField(required=False)
     first_only = forms.BooleanField(required=False)
+    first_run_id = forms.UUIDField(required=False)
 
 
 class BulkAgainForm(forms.Form):

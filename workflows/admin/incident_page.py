@@ -9,11 +9,11 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST
 
 from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.admin.bulk_page import preview_context
@@ -24,7 +24,7 @@ from workflows.admin.incident_forms import STEPS
 from workflows.admin.incident_replays import replays_context
 from workflows.admin.live import live_page
 from workflows.errors import NotFound, PermissionRefused, PortalError
-from workflows.models import Incident
+from workflows.models import BulkJob, Incident
 from workflows.selectors.incident_page import MOST_CLOSED, counted_since, incident_page, notes_and_merged
 from workflows.selectors.versions import incident_version
 from workflows.services.incidents.change import incident_own, require_incident_role
@@ -46,7 +46,7 @@ class IncidentPageViews(TenantAdmin):
         ]
         return [*own, *super().get_urls()]
 
-    @method_decorator(require_safe)
+    @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     @live_page(incident_version)
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -55,7 +55,22 @@ class IncidentPageViews(TenantAdmin):
             incident = _incident_or_404(request, uuid.UUID(object_id))
         except ValueError as error:
             raise Http404(f"There is no incident {object_id}.") from error
+        if request.method == "POST" and "preview" not in request.GET:
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        if request.method == "POST":
+            return self._start_replay(request, incident)
         return self.incident_page(request, incident, preview_id=_preview_id(request))
+
+    def _start_replay(self, request: HttpRequest, incident: Incident) -> HttpResponse:
+        """Start the replay whose preview the address names. The form has this address, so its errors stay here."""
+        jobs: Any = self.admin_site.get_model_admin(BulkJob)
+        _require_operator(request, incident)
+        job_id = _preview_id(request)
+        own = BulkJob.objects.filter(tenant_id=incident.tenant_id, incident=incident)
+        if job_id is None or not own.filter(id=job_id).exists():
+            raise Http404(f"{incident} has no replay with this id. Load the page of the incident again.")
+        response: HttpResponse = jobs.step_view(request, pk=job_id, step="start")
+        return response
 
     def incident_page(
         self, request: HttpRequest, incident: Incident, *, preview_id: uuid.UUID | None, form: Any = None

@@ -75,6 +75,11 @@ class BulkStartSerializer(serializers.Serializer[Any]):
     first_only = serializers.BooleanField(
         default=False, help_text="Request only the first run, then pause. Resume the job to request the other runs."
     )
+    first_run = serializers.UUIDField(
+        required=False,
+        source="first_run_id",
+        help_text="Id of the run that is requested first. The default is the first run of the preview.",
+    )
 
 
 class BulkJobSerializer(serializers.ModelSerializer[BulkJob]):

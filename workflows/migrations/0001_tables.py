@@ -2234,6 +2234,12 @@ class Migration(migrations.Migration):
                         max_length=20,
                     ),
                 ),
+                (
+                    "repeats_effects",
+                    models.BooleanField(
+                        default=False, help_text="A replay repeats the effect of an action that is not idempotent."
+                    ),
+                ),
                 ("code", models.CharField(blank=True, max_length=100)),
                 ("message", models.TextField(blank=True)),
                 (

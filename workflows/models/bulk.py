@@ -79,6 +79,9 @@ class BulkItem(TenantRow):
         max_length=20, blank=True, help_text="Status of the run when the selection was frozen."
     )
     state = models.CharField(max_length=20, choices=BulkItemState.choices, default=BulkItemState.PENDING)
+    repeats_effects = models.BooleanField(
+        default=False, help_text="A replay repeats the effect of an action that is not idempotent."
+    )
     code = models.CharField(max_length=100, blank=True)
     message = models.TextField(blank=True)
     command = models.ForeignKey("workflows.Command", null=True, blank=True, on_delete=models.PROTECT, related_name="+")

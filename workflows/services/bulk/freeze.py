@@ -18,12 +18,13 @@ from workflows.statuses import BulkItemState
 # `chosen` has the ids and their order. A run of another tenant is reported like a run that does not exist.
 _FREEZE = """
 INSERT INTO workflow_bulk_items (
-    id, tenant_id, job_id, position, target_id, target_label, status_then, attempts, state, code, message, decided_at
+    id, tenant_id, job_id, position, target_id, target_label, status_then, attempts, repeats_effects, state, code,
+    message, decided_at
 )
 SELECT
     gen_random_uuid(), %(tenant)s, %(job)s, chosen.position, chosen.id,
     coalesce(rtrim(left(run.definition_key || '@' || run.version || ' ' || run.correlation_key, 200)), ''),
-    coalesce(run.status, ''), 0,
+    coalesce(run.status, ''), 0, false,
     CASE WHEN run.id IS NULL THEN %(ineligible)s ELSE %(pending)s END,
     CASE WHEN run.id IS NULL THEN 'RUN_NOT_FOUND' ELSE '' END,
     CASE WHEN run.id IS NULL THEN %(not_found)s ELSE '' END,

@@ -9,6 +9,7 @@ job runs. When the job has ended, the parent command is observed and has the cou
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -20,6 +21,7 @@ from workflows.errors import Conflict, InputInvalid, NotFound
 from workflows.ledger import command_failures_recorded, commands_finish_in_transaction
 from workflows.models import BulkItem, BulkJob, Command
 from workflows.services.bulk.actions import BULK_ACTIONS, set_requester
+from workflows.services.bulk.first_runs import item_put_first
 from workflows.services.bulk.outcomes import PASSING_CODES
 from workflows.services.bulk.selectors import TARGET, bulk_counts
 from workflows.services.bulk.work import job_end_if_done
@@ -40,7 +42,7 @@ class _Step:
     operation: str
     states: Sequence[BulkState]
     change: Callable[[BulkJob, Command], None]
-    options: dict[str, bool] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 def bulk_start(
@@ -50,16 +52,17 @@ def bulk_start(
     reason: str = "",
     accept_repeats: bool = False,
     first_only: bool = False,
+    first_run_id: uuid.UUID | None = None,
     idempotency_key: str = "",
 ) -> BulkJob:
     """Start a job and return it. A `reason` replaces the reason of the preview.
 
     The command of every item has this reason. With `first_only`, the job pauses after the request for its first run, so
-    that a person can look at the result. `accept_repeats` accepts that a replay repeats the effects of actions that are
-    not idempotent.
+    that a person can look at the result. `first_run_id` chooses the run that is requested first. `accept_repeats`
+    accepts that a replay repeats the effects of actions that are not idempotent.
 
     Errors: NotFound, PermissionRefused, Conflict; InputInvalid without a reason if the action needs one, or if a replay
-    would repeat effects that are not accepted.
+    would repeat effects that are not accepted, or if the job does not start the run that was chosen as the first.
     """
 
     def start(job: BulkJob, command: Command) -> None:
@@ -78,12 +81,16 @@ def bulk_start(
             repeated = repeated_actions(tenant_id=job.tenant_id, run_ids=targets)
             if repeated:
                 raise repeats_refused(repeated)
+        if first_run_id is not None:
+            item_put_first(job, first_run_id)
         set_requester(job, actor, command)
         job.state, job.started_at = BulkState.RUNNING, timezone.now()
         job.next_slice_at = job.started_at
 
     chosen = {"accept_repeats": accept_repeats, "first_only": first_only}
-    options = {name: True for name, value in chosen.items() if value}
+    options: dict[str, Any] = {name: True for name, value in chosen.items() if value}
+    if first_run_id is not None:
+        options["first_run"] = str(first_run_id)
     step = _Step("start", [BulkState.PREVIEW], start, options)
     return _change_job(step, actor=actor, job_id=job_id, reason=reason, idempotency_key=idempotency_key)
 

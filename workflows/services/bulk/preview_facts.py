@@ -11,12 +11,14 @@ from typing import Any
 
 from workflows.models import BulkItem, BulkJob, Run
 from workflows.services.bulk.eligibility import INELIGIBLE_REASONS
+from workflows.services.bulk.first_runs import first_runs, typical_put_first
 from workflows.services.bulk.selectors import bulk_split, item_label
 from workflows.services.runs.replay_checks import ReplayFacts, replay_facts_of_job, replay_has_succeeded
-from workflows.services.runs.replay_rules import CHUNK, RepeatedAction
+from workflows.services.runs.replay_rules import CHUNK, RepeatedAction, runs_with_repeats
 from workflows.statuses import BulkItemState, CommandAction
 
 SHOWN_LEFT_OUT = 3
+SHOWN_REPEATS = 5
 
 
 @dataclass(frozen=True)
@@ -25,16 +27,19 @@ class PreviewFacts:
 
     `by_status`: eligible runs by status. `left_out`: other runs by code. `left_out_first`: the first of these runs,
     each with its `label` and its own `reason`, which is empty if the code says all. For a replay: `replay`,
-    `has_succeeded` (a replay of these runs has succeeded on the version that the job uses), `first_label` (the run
-    that starts first), and `pinned` and `published`, the numbers of the versions if all runs have one definition and
-    one version.
+    `has_succeeded` (a replay of these runs has succeeded on the version that the job uses), `first` (the first runs
+    that start, see `first_runs`), `repeats` and `repeats_first` (the number of runs in which an action ran that is not
+    idempotent, and the first of them as `{run, label}`), and `pinned` and `published`, the numbers of the versions if
+    all runs have one definition and one version.
     """
 
     by_status: dict[str, int]
     left_out: dict[str, int]
     replay: ReplayFacts | None = None
     has_succeeded: bool = False
-    first_label: str = ""
+    first: list[dict[str, Any]] = field(default_factory=list)
+    repeats: int = 0
+    repeats_first: list[dict[str, str]] = field(default_factory=list)
     pinned: int | None = None
     published: int | None = None
     left_out_first: dict[str, list[dict[str, str]]] = field(default_factory=dict)
@@ -47,7 +52,8 @@ class PreviewFacts:
 def preview_facts_freeze(job: BulkJob) -> dict[str, Any]:
     """Return the facts of a job that was just frozen, as a JSON value.
 
-    Cost: one statement, for a replay eight, and one for each code of runs that are left out.
+    The runs that repeat effects are marked, and a typical run becomes the first. Cost: one statement, and one for each
+    code of runs that are left out. For a replay 19 more, of which eight are for each CHUNK of runs.
     """
     split = bulk_split(job)
     facts = PreviewFacts(
@@ -56,14 +62,26 @@ def preview_facts_freeze(job: BulkJob) -> dict[str, Any]:
         left_out_first={code: _first(job, code) for code in split["ineligible"]},
     )
     if job.action == CommandAction.REPLAY:
+        typical_put_first(job)
         pinned, published = _versions(job)
-        first = BulkItem.objects.filter(tenant_id=job.tenant_id, job=job, state=BulkItemState.PENDING)
-        item = first.order_by("position").first()
+        replay = replay_facts_of_job(job)
+        repeats, repeats_first = _mark_repeats(job, replay)
         facts = replace(
-            facts, replay=replay_facts_of_job(job), has_succeeded=replay_has_succeeded(job),
-            first_label=item_label(item) if item else "", pinned=pinned, published=published,
+            facts, replay=replay, has_succeeded=replay_has_succeeded(job), first=first_runs(job), repeats=repeats,
+            repeats_first=repeats_first, pinned=pinned, published=published,
         )  # fmt: skip
     return asdict(facts)
+
+
+def _mark_repeats(job: BulkJob, facts: ReplayFacts) -> tuple[int, list[dict[str, str]]]:
+    """Mark the items whose replay repeats an effect. Return their number, and the first of them."""
+    items = BulkItem.objects.filter(tenant_id=job.tenant_id, job=job, state=BulkItemState.PENDING)
+    targets = list(items.values_list("target_id", flat=True)) if facts.repeated else []
+    found = list(runs_with_repeats(tenant_id=job.tenant_id, run_ids=targets, repeated=facts.repeated))
+    for begin in range(0, len(found), CHUNK):
+        items.filter(target_id__in=found[begin : begin + CHUNK]).update(repeats_effects=True)
+    first = items.filter(repeats_effects=True).order_by("position")[:SHOWN_REPEATS] if found else []
+    return len(found), [{"run": str(item.target_id), "label": item_label(item)} for item in first]
 
 
 def _first(job: BulkJob, code: str) -> list[dict[str, str]]:

@@ -13,6 +13,7 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import CharField, Count, F, Q, QuerySet, Value
 from django.db.models.functions import Cast, Coalesce, Concat
@@ -21,7 +22,8 @@ from workflows.actions.lookup import tenant_actions
 from workflows.concurrency_keys import definition_locked
 from workflows.errors import Conflict, InputInvalid
 from workflows.models import ActionInvocation, DefinitionVersion, Run
-from workflows.statuses import OPEN_RUN_STATUSES, ReplayVersion, RunStatus
+from workflows.selectors.runs_in_the_way import open_or_succeeded_since
+from workflows.statuses import OPEN_RUN_STATUSES, ReplayVersion
 
 RUN_OPEN, RUN_SUCCEEDED, REPEATS = "REPLAY_RUN_OPEN", "REPLAY_RUN_SUCCEEDED", "REPLAY_REPEATS_EFFECTS"
 MAX_NAMED = 5
@@ -70,8 +72,7 @@ def runs_of_key(run: Run) -> QuerySet[Run]:
 
 def runs_in_the_way(run: Run) -> QuerySet[Run]:
     """Return the other runs of the key that are open, or that have succeeded since this run was created."""
-    done = Q(status=RunStatus.SUCCEEDED, created_at__gt=run.created_at)
-    return runs_of_key(run).filter(Q(status__in=OPEN_RUN_STATUSES) | done)
+    return runs_of_key(run).filter(open_or_succeeded_since(run.created_at))
 
 
 def require_no_other_run(run: Run, *, except_id: uuid.UUID) -> None:
@@ -121,6 +122,26 @@ def repeated_actions(*, tenant_id: uuid.UUID, run_ids: Sequence[uuid.UUID]) -> l
     return [each for each in executed_actions(tenant_id=tenant_id, run_ids=run_ids) if not each.is_idempotent]
 
 
+def runs_with_repeats(
+    *, tenant_id: uuid.UUID, run_ids: Sequence[uuid.UUID], repeated: Sequence[RepeatedAction]
+) -> set[uuid.UUID]:
+    """Return those of the runs that executed one of these actions, themselves or in their child runs.
+
+    Cost: two statements for each CHUNK of runs, or none without an action.
+    """
+    wanted = {action.action for action in repeated}
+    found: set[uuid.UUID] = set()
+    for begin in range(0, len(run_ids) if wanted else 0, CHUNK):
+        chunk = set(run_ids[begin : begin + CHUNK])
+        rows = _own_invocations(tenant_id, list(chunk)).values_list(
+            "action_id", "action_version", "run_id", "run__root_run_id"
+        )
+        for action_id, version, run_id, root_id in rows.distinct():
+            if f"{action_id}@{version}" in wanted:
+                found |= {run_id, root_id} & chunk
+    return found
+
+
 def executed_actions(*, tenant_id: uuid.UUID, run_ids: Sequence[uuid.UUID]) -> list[RepeatedAction]:
     """Return the actions with side effects that were executed in these runs or in their child runs.
 
@@ -147,14 +168,17 @@ def executed_actions(*, tenant_id: uuid.UUID, run_ids: Sequence[uuid.UUID]) -> l
 
 def _executed(tenant_id: uuid.UUID, run_ids: Sequence[uuid.UUID]) -> dict[tuple[str, int], int]:
     """Return the number of these runs by the action that they or their child runs executed."""
-    children = Run.objects.filter(tenant_id=tenant_id, root_run_id__in=run_ids).values_list("id", flat=True)
-    own_key = Concat(Cast("run_id", CharField()), Value("/"))
     rows = (
-        ActionInvocation.objects.filter(tenant_id=tenant_id, run_id__in=[*run_ids, *children])
-        .annotate(own_key=own_key)
-        .filter(idempotency_key__startswith=F("own_key"))
-        .order_by()
+        _own_invocations(tenant_id, run_ids)
         .values_list("action_id", "action_version")
         .annotate(number=Count(Coalesce("run__root_run_id", "run_id"), distinct=True))
     )
     return {(action_id, version): number for action_id, version, number in rows}
+
+
+def _own_invocations(tenant_id: uuid.UUID, run_ids: Sequence[uuid.UUID]) -> QuerySet[Any]:
+    """Return the invocations of these runs and of their child runs whose idempotency key belongs to their run."""
+    children = Run.objects.filter(tenant_id=tenant_id, root_run_id__in=run_ids).values_list("id", flat=True)
+    own_key = Concat(Cast("run_id", CharField()), Value("/"))
+    rows = ActionInvocation.objects.filter(tenant_id=tenant_id, run_id__in=[*run_ids, *children])
+    return rows.annotate(own_key=own_key).filter(idempotency_key__startswith=F("own_key")).order_by()

@@ -1,0 +1,181 @@
+"""Preview of the replay of an incident: its runs with links, the first run, missing workers, and errors of the form.
+
+Source: docs/reference/incidents.md#replay
+"""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from portal.pages import outages
+from tests.support.api import Api
+from tests.support.bulk_jobs import accept_starts, complete_job, executed
+from tests.support.factories import make_actor, make_token, publish
+from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
+from tests.support.incident_pages import page_of, preview
+from tests.support.members import member_of
+from tests.support.servers_state import servers
+from tests.support.statements import sent_statements
+from workflows.models import BulkJob, Incident, Run, RunStep
+from workflows.models.fields import new_id
+from workflows.projections.transaction import projection_writer
+from workflows.services.bulk.jobs import bulk_start
+from workflows.temporal.task_queues import TaskQueueState
+
+KEYS = tuple(f"PAY-{number}" for number in range(8))
+MOST_STATEMENTS = 12
+
+
+@pytest.fixture
+def runs(tenant: Any, monkeypatch: pytest.MonkeyPatch, no_dispatcher: None) -> dict[str, Run]:
+    """Return eight failed runs of one incident by key. PAY-7 is the newest, and alone has another form of input.
+
+    The first six runs have executed an action that is not idempotent.
+    """
+    accept_starts(monkeypatch)
+    version, now = publish(tenant, CAPTURE), timezone.now()
+    made = {}
+    for number, key in enumerate(KEYS):
+        given: dict[str, Any] = {"amount": number, "bank": {"code": "X"}} if key != "PAY-7" else {"amount": "7"}
+        made[key] = fail_run(
+            version, correlation_key=key, input=given, created_at=now + timedelta(seconds=number - 60), ended_at=now
+        )
+        if number < 6:
+            executed(made[key])
+    return made
+
+
+@pytest.fixture
+def incident(tenant: Any, runs: dict[str, Run]) -> Incident:
+    return grow_incidents(tenant)[0]
+
+
+def run_page(run: Run) -> str:
+    return reverse("admin:workflows_run_change", args=[run.id])
+
+
+def card_of(client: Any, incident: Incident, job: BulkJob) -> str:
+    """Return the card of the preview on the page of the incident."""
+    shown = client.get(f"{page_of(incident)}?preview={job.id}").content.decode()
+    return " ".join(shown.split()).split('id="replay"')[1].split("</section>")[0]
+
+
+def test_preview_links_the_runs_that_start_and_those_that_repeat_an_effect(
+    tenant: Any, incident: Incident, runs: dict[str, Run]
+) -> None:
+    client = member_of(tenant)
+    job = preview(client, incident)
+    card = card_of(client, incident, job)
+    page = reverse("admin:workflows_bulkjob_change", args=[job.id])
+    assert "ran in 6 of the 8 runs." in card
+    facts = card.split("Not idempotent.")[1].split('class="note')[0].split("<form")[0]
+    assert [key for key in KEYS if run_page(runs[key]) in facts] == ["PAY-1", "PAY-2", "PAY-3", "PAY-4", "PAY-5"]
+    assert f'<a href="{page}?repeats=yes">all 6 runs</a>' in facts
+    assert f'href="{page}?outcome=pending">See all</a>' in card
+    for query, listed in (("?repeats=yes", KEYS[:6]), ("?outcome=pending", KEYS)):
+        table = client.get(f"{page}{query}").content.decode().split("<tbody>")[-1].split("</tbody>")[0]
+        assert [key for key in KEYS if f"<bdi>{key}</bdi>" in table] == list(listed), query
+    assert client.get(f"{page}?repeats=maybe").status_code == 400
+
+
+def test_first_run_is_typical_and_can_be_chosen_with_its_input_and_branch(
+    tenant: Any, incident: Incident, runs: dict[str, Run]
+) -> None:
+    with projection_writer("test"):
+        RunStep.objects.create(
+            tenant=tenant, run=runs["PAY-5"], step_path="root.steps[0]", step_id="large", name="Large amount?",
+            step_type="control.if", status="SUCCEEDED", branch="else", started_at=timezone.now(),
+        )  # fmt: skip
+    client = member_of(tenant)
+    job = preview(client, incident)
+    card = card_of(client, incident, job)
+    choices = re.findall(r'<input type="radio" name="first_run_id" value="([^"]+)"( checked)?', card)
+    assert [chosen for chosen, is_checked in choices if is_checked] == [str(runs["PAY-6"].id)]
+    assert [chosen for chosen, _ in choices][1:3] == [str(runs["PAY-7"].id), str(runs["PAY-5"].id)]
+    assert "took “<bdi>Large amount?: no</bdi>” on version 1" in card
+    assert "&quot;amount&quot;: 5" in card
+    fields = {"accept_repeats": "on", "first_only": "on", "first_run_id": str(runs["PAY-4"].id)}
+    started = client.post(
+        f"{page_of(incident)}?preview={job.id}", {"idempotency_key": str(new_id()), "shown_on": "incident", **fields}
+    )
+    assert started.url == page_of(incident)
+    assert complete_job(job).state == "paused"
+    assert Run.objects.get(tenant=tenant, replay_of__isnull=False).replay_of_id == runs["PAY-4"].id
+
+
+def test_first_run_must_be_one_that_the_job_starts(tenant: Any, incident: Incident) -> None:
+    other = fail_run(publish(tenant, CAPTURE), correlation_key="OTHER")
+    client = member_of(tenant)
+    job = preview(client, incident)
+    body = {"accept_repeats": True, "first_run": str(other.id)}
+    refused = Api(make_token(tenant)).post(f"/bulk/{job.id}/start", body)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "BULK_FIRST_RUN")
+    fields = {"accept_repeats": "on", "first_run_id": str(other.id), "reason": "typed", "shown_on": "incident"}
+    shown = client.post(f"{page_of(incident)}?preview={job.id}", fields).content.decode()
+    assert "The job does not start this run. Choose another run." in shown
+    job.refresh_from_db()
+    assert job.state == "preview"
+
+
+def test_start_without_the_tick_stays_on_the_page_of_the_incident(
+    tenant: Any, incident: Incident, runs: dict[str, Run]
+) -> None:
+    client = member_of(tenant)
+    job = preview(client, incident)
+    address = f"{page_of(incident)}?preview={job.id}"
+    assert f'action="{address}"' in client.get(address).content.decode()
+    fields = {"reason": "the bank is back", "shown_on": "incident", "first_run_id": str(runs["PAY-3"].id)}
+    response = client.post(address, {"idempotency_key": str(new_id()), **fields})
+    assert (response.status_code, response.request["PATH_INFO"]) == (200, page_of(incident))
+    card = " ".join(response.content.decode().split()).split('id="replay"')[1].split("</section>")[0]
+    for text in (
+        'name="accept_repeats" aria-invalid="true" aria-describedby="e-repeats" autofocus',
+        "Nothing was started. Tick that a second effect is acceptable.",
+        'value="the bank is back"',
+        f'value="{runs["PAY-3"].id}" checked',
+        f'action="{address}"',
+    ):
+        assert text in card, text
+    job.refresh_from_db()
+    assert job.state == "preview"
+    assert client.post(f"{page_of(incident)}?preview={new_id()}", fields).status_code == 404
+    assert client.post(page_of(incident), fields).status_code == 405
+    assert member_of(tenant, role="viewer").post(address, fields).status_code == 403
+
+
+NOTHING = TaskQueueState(pollers=0, polled_at=None, backlog=0, backlog_age_seconds=0)
+JOB_WAITS, NO_PROGRESS = "The job waits until a worker takes it.", "New runs do not progress."
+
+
+@pytest.mark.parametrize(
+    ("found", "texts"),
+    [
+        ({}, []),
+        ({"workers": 0}, ["No Celery worker is running.", JOB_WAITS, "celery -A portal worker"]),
+        (
+            {"queues": (NOTHING, NOTHING)},
+            ["No Temporal worker polls the task queue", NO_PROGRESS, "Start a Temporal worker"],
+        ),
+        ({"polled": None, "workers": None}, ["Temporal does not respond", "Redis does not respond", "Start Redis"]),
+    ],
+)
+def test_preview_and_progress_say_that_no_worker_lives_and_what_to_do(
+    tenant: Any, incident: Incident, monkeypatch: pytest.MonkeyPatch, found: dict[str, Any], texts: list[str]
+) -> None:
+    monkeypatch.setattr(outages, "servers", lambda: servers(**found))
+    client = member_of(tenant)
+    job = preview(client, incident)
+    page = reverse("admin:workflows_bulkjob_change", args=[job.id])
+    with sent_statements() as statements:
+        shown = [card_of(client, incident, job)]
+    assert len(statements) <= MOST_STATEMENTS, [sql[-160:] for sql in statements]
+    shown.append(client.get(page).content.decode())
+    bulk_start(actor=make_actor(tenant), job_id=job.id, accept_repeats=True)
+    shown += [client.get(page).content.decode(), client.get(page_of(incident)).content.decode()]
+    for text in (" ".join(page.split()) for page in shown):
+        assert [name for name in texts if name not in text] == []
+        assert texts or all(name not in text for name in (JOB_WAITS, NO_PROGRESS))
