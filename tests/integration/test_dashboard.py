@@ -1,5 +1,6 @@
 """The dashboard: each count equals the rows of the list that it links to, in few statements, for every role."""
 
+import re
 from typing import Any
 from urllib.parse import urljoin
 
@@ -179,6 +180,19 @@ def test_charts_and_definitions_count_the_last_24_hours_without_replays(tenant: 
     failed = f"{reverse('admin:workflows_run_changelist')}?problem=failed&amp;definition={row.key}"
     assert failed in page.content.decode()
     assert listed_rows(member_of(tenant), failed.replace("&amp;", "&")) == 1
+
+
+def test_bar_of_a_rate_of_0_is_filled_and_a_definition_without_a_closed_run_has_no_bar(tenant: Any) -> None:
+    failed = make_run(tenant, status="FAILED", started_at=ago(2 * HOUR), ended_at=ago(HOUR))
+    make_run(tenant, status="RUNNING")
+    page = dashboard(member_of(tenant))
+    rates = {row.id: (row.percent, row.tone) for row in page.context_data["definitions"]}
+    assert rates.pop(failed.definition_id) == (0.0, "red")
+    assert list(rates.values()) == [(None, "grey")]
+    table = page.content.decode().split('aria-labelledby="h-def"')[1].split("</table>")[0]
+    (bar,) = re.findall(r'c-red" data-l="Success rate">(.*?)</svg>', table, re.DOTALL)
+    assert '<rect class="rest" width="100" height="4" />' in bar
+    assert table.count("<svg") == 1
 
 
 def test_each_number_of_the_dashboard_equals_the_list_that_it_links_to(story: Any) -> None:

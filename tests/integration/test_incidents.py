@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 
 from tests.support.factories import make_run, make_tenant, publish
 from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents, incident_of_run
+from tests.support.members import member_of
 from workflows.models import Incident, IncidentFailure, IncidentHour, Run
 from workflows.models.fields import new_id
 from workflows.projections.transaction import projection_writer
@@ -97,6 +99,19 @@ def test_replay_is_shown_with_its_original_and_not_counted_again(tenant: Any) ->
     assert set(counted) == {original, of_success}
     assert [incident_of_run(run) for run in (replay, again, other)] == [incidents[0], incidents[0], incidents[1]]
     assert IncidentHour.objects.get(incident=incidents[0]).failures == 2
+
+
+def test_replay_that_fails_later_does_not_change_when_the_incident_was_last_seen(tenant: Any) -> None:
+    version, now = publish(tenant, CAPTURE), timezone.now()
+    times = [now - timedelta(minutes=minutes) for minutes in (30, 20, 10)]
+    first = fail_run(version, ended_at=times[0])
+    fail_run(version, ended_at=times[1])
+    fail_run(version, ended_at=times[2], replay_of=first)
+    (incident,) = grow_incidents(tenant)
+    assert (incident.first_failed_at, incident.last_failed_at, incident.state_since) == (times[0], times[1], times[0])
+    page = member_of(tenant).get(reverse("admin:workflows_incident_change", args=[incident.id]))
+    assert page.context["newest_replays"]["last_failed_at"] == times[2]
+    assert "1 of 1 replays on version 1 failed" in page.content.decode()
 
 
 def test_each_failure_counts_once_if_the_task_is_killed_or_runs_twice(tenant: Any, monkeypatch: Any) -> None:

@@ -49,6 +49,7 @@ ANSWERS = {
         "Outcome unknown",
         "It is not known whether “Reserve the amount” had its effect",
         "Decide the outcome…",
+        "the step fails with ACTION_OUTCOME_UNKNOWN. Then",
     ),
     "PAY-094": (
         "Canceled",

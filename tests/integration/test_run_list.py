@@ -103,6 +103,17 @@ def test_each_chip_counts_the_list_that_it_links_to(tenant: Any, runs: dict[str,
             assert {row.status for row in shown["rows"]} <= {row.status for row in context["rows"]}
 
 
+def test_one_link_hides_the_replays_and_keeps_the_other_filters(tenant: Any, runs: dict[str, Run]) -> None:
+    client = member_of(tenant)
+    found = {}
+    for query in ("?started=1h&p=1", "?replays=only"):
+        page = client.get(f"{reverse(URL)}{query}")
+        link = page.context["quick_filter"]
+        assert ("Hide replays</a>" in page.content.decode()) == (link is not None)
+        found[query] = link and link["query"]
+    assert found == {"?started=1h&p=1": "?started=1h&replays=without", "?replays=only": None}
+
+
 def test_counts_end_at_the_limit(tenant: Any, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_list, "MOST_COUNTED", 0)
     counts = shown_status_counts(Run.objects.filter(tenant=tenant), tenant_id=tenant.id)

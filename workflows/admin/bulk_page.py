@@ -7,6 +7,7 @@ from django.http import HttpRequest
 
 from workflows.errors import unknown_name
 from workflows.models import BulkItem, BulkJob, Run
+from workflows.selectors.bulk_first_runs import first_inputs
 from workflows.selectors.incident_replays import replay_runs
 from workflows.services.bulk.actions import BULK_ACTIONS
 from workflows.services.bulk.claims import job_waits_for_worker
@@ -104,9 +105,16 @@ def preview_context(job: BulkJob) -> dict[str, Any]:
 
 
 def _with_inputs(job: BulkJob, first: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the first runs with their inputs. The inputs are not stored in the job. Cost: one statement."""
-    runs = Run.objects.filter(tenant_id=job.tenant_id, id__in=[each["run"] for each in first])
-    inputs = {str(run_id): given for run_id, given in runs.values_list("id", "input")} if len(first) > 1 else {}
+    """Return the runs of which one can start first, with their inputs. Leave out runs that were deleted.
+
+    Cost: one statement, or none for a job with the annotation `first_inputs`.
+    """
+    if len(first) < 2:
+        return []
+    rows = getattr(job, "first_inputs", None)
+    if rows is None:
+        rows = BulkJob.objects.filter(id=job.id).values_list(first_inputs(), flat=True).get()
+    inputs = {row["run"]: row["input"] for row in rows if row["input"] is not None}
     return [{**each, "input": inputs[each["run"]]} for each in first if each["run"] in inputs]
 
 

@@ -62,10 +62,13 @@ def _shown(replays: VersionReplays | None, runs: dict[uuid.UUID, Any]) -> dict[s
     if replays is None:
         return None
     which = "The replay" if replays.total == 1 else f"{replays.failed} of {replays.total} replays"
+    newest = [runs[failure.newest_id] for failure in replays.failures if failure.newest_id in runs]
+    ends = [run.ended_at for run in newest if run.ended_at is not None]
     failures = [{"failure": failure, "run": runs.get(failure.newest_id)} for failure in replays.failures]
     return {
         "replays": replays,
         "failures": [each for each in failures if each["run"] is not None],
+        "last_failed_at": max(ends, default=None),
         "failed_text": f"{which} on version {replays.version} failed",
         "has_only_failed": bool(replays.failed) and not replays.succeeded,
         "has_only_succeeded": replays.succeeded == replays.total,

@@ -28,6 +28,7 @@ from workflows.admin.run_filters import (
     Choices,
     RunListForm,
     cleared,
+    hide_replays,
     tokens_of,
     without,
 )
@@ -242,6 +243,7 @@ def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
         "pager": _pager(shown, chosen.exact if chosen else None),
         "cleared": cleared(form),
         "export_query": without(form, COLUMNS_VAR, ORDER_VAR),
+        "quick_filter": hide_replays(form),
         "problems": shown.problems,
         "open_statuses": OPEN_RUN_STATUSES,
     }

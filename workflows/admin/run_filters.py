@@ -271,6 +271,16 @@ def cleared(form: RunListForm) -> str:
     return f"?{query.urlencode()}"
 
 
+def hide_replays(form: RunListForm) -> dict[str, str] | None:
+    """Return the link that leaves out the replays, unless the list is filtered by replays already."""
+    if form.cleaned_data.get("replays"):
+        return None
+    query = form.query.copy()
+    query.pop(PAGE_VAR, None)
+    query["replays"] = run_list.WITHOUT_REPLAYS
+    return {"word": "Hide replays", "query": f"?{query.urlencode()}"}
+
+
 def _drop_what_belongs_to_a_definition(query: QueryDict) -> None:
     """Remove the version, the step and the business data, because they mean nothing without their definition."""
     for name in [name for name in query if name in ("version", *STEPS) or name.startswith(DATA)]:

@@ -7,10 +7,11 @@ from typing import Any
 
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db import connection
-from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models import Case, F, OuterRef, QuerySet, Subquery, When
 from django.db.models.functions import JSONObject
 
 from workflows.models import BulkJob, Incident, IncidentFailure, IncidentNote, Run
+from workflows.selectors.bulk_first_runs import first_inputs
 from workflows.selectors.incidents import HOURS, family_of, first_hour
 from workflows.statuses import OPEN_RUN_STATUSES, BulkState
 
@@ -114,7 +115,8 @@ def incident_page(incident: Incident, *, preview_id: uuid.UUID | None = None) ->
     """
     hours, versions = _counters(incident)
     annotated: Any = incident
-    own = BulkJob.objects.filter(tenant_id=incident.tenant_id, incident=incident)
+    inputs = Case(When(state=BulkState.PREVIEW, then=first_inputs()))
+    own = BulkJob.objects.filter(tenant_id=incident.tenant_id, incident=incident).annotate(first_inputs=inputs)
     started = own.filter(started_at__isnull=False).order_by(F("ended_at").desc(nulls_first=True), "-started_at")
     named = own.filter(id=preview_id, state=BulkState.PREVIEW) if preview_id else own.none()
     jobs = list(started[:SHOWN_JOBS].union(named[:1], all=True))

@@ -16,12 +16,12 @@ from django.db.models import QuerySet
 from workflows.engine.control import IF
 from workflows.errors import InputInvalid
 from workflows.models import BulkItem, BulkJob, Run, RunStep
+from workflows.selectors.bulk_first_runs import SHOWN_FIRST
 from workflows.services.bulk.selectors import item_label
 from workflows.statuses import BulkItemState
 
 FIRST_RUN = "BULK_FIRST_RUN"
 MOST_COMPARED = 100
-SHOWN_FIRST = 5
 SHOWN_BRANCHES = 3
 FORM_DEPTH = 3
 

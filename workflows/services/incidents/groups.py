@@ -45,7 +45,10 @@ class Groups:
 
         Cost: at most six statements for any number of failures, and one for each depth of splits.
         """
-        causes = {failure.cause.fingerprint(): failure for failure in failures}
+        # The first failure of a new incident is counted. A later one may be a replay, which must not date the incident.
+        causes: dict[str, Failure] = {}
+        for failure in sorted(failures, key=lambda failure: failure.failed_at):
+            causes.setdefault(failure.cause.fingerprint(), failure)
         self._read(fingerprint__in=causes)
         self._by_fingerprint = {incident.fingerprint: incident for incident in self._by_id.values()}
         unknown = {name: failure for name, failure in causes.items() if name not in self._by_fingerprint}
