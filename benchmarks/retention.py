@@ -2,6 +2,7 @@
 
     python benchmarks/retention.py                    200,000 old runs, on its own servers; about ten minutes
     python benchmarks/retention.py --rows 1000000
+    python benchmarks/retention.py --table 830000     20,000 old runs of a small table, then of one with 10 million rows
     python benchmarks/retention.py --quick            2,000 old runs, as a test of the program
 
 Each old run has four steps, a wait, a log line, a value, an action call, an event with a key and a delivery. A fifth of
@@ -15,7 +16,9 @@ The exit status is 1 if one of these goals is missed:
 - the median latency of live writes is at most three times that without the deletion
 - exactly the young rows are left, and the ledger is intact
 
-For 10,000,000 runs, multiply the time. A batch depends on the size of the table only through the depth of the indexes.
+A batch depends on the size of the table only through the depth of the indexes. `--table` measures this: it deletes the
+same number of old runs from a small and from a big table. The goal is at most twice the time of a row.
+
 PostgreSQL reuses the space of deleted rows after its autovacuum, and returns it to the system only after VACUUM FULL.
 """
 
@@ -40,6 +43,7 @@ if __name__ == "__main__":
 LONGEST, GROWTH, SLOWER = 5.0, 2.0, 3.0
 SHOW_EVERY = 10.0
 STEPS, CHUNK = 4, 50_000
+OLD, ROWS_OF_RUN = 20_000, 12
 RUN_OF_STEP = f"md5('workflow_runs' || ((n - 1) / {STEPS} + 1))::uuid"
 
 
@@ -51,8 +55,8 @@ class Batch(NamedTuple):
     statements: int
 
 
-def fill(tenant: Any, rows: int) -> None:
-    """Store runs with all their rows. The first four fifths are old."""
+def fill(tenant: Any, *, first: int, last: int, old: int) -> None:
+    """Store runs with these numbers and all their rows. The first `old` runs are old."""
     from benchmarks._filling import clone, copy_id
     from tests.support.old_runs import fill_run, make_old_event, make_old_run
     from workflows.models import ActionInvocation, HumanTask, Notification, Run, TaskDraft
@@ -63,27 +67,27 @@ def fill(tenant: Any, rows: int) -> None:
         model.objects.filter(tenant=tenant).delete()
     ActionInvocation.objects.filter(tenant=tenant, idempotency_key__startswith="payment").delete()
     run = Run.objects.get(id=run.id)
-    age = f"now() - interval '1 second' * n - interval '1 day' * CASE WHEN n <= {rows * 4 // 5} THEN 91 ELSE 1 END"
+    age = f"now() - interval '1 second' * n - interval '1 day' * CASE WHEN n < {first + old} THEN 91 ELSE 1 END"
     run_id, event_id, wait_id = (
         copy_id(name) for name in ("workflow_runs", "workflow_runtime_events", "workflow_run_waits")
     )
     delivery, wait = event.deliveries.get(), run.waits.get()
-    for first in range(1, rows + 1, CHUNK):
-        last = min(rows, first + CHUNK - 1)
-        clone(event, first, last, event_id="'old-' || n", received_at=age, routed_at=age)
+    for begin in range(first, last + 1, CHUNK):
+        end = min(last, begin + CHUNK - 1)
+        clone(event, begin, end, event_id="'old-' || n", received_at=age, routed_at=age)
         for key in event.keys.all():
-            clone(key, first, last, event_id=event_id, key="'K-' || n", received_at=age)
-        clone(run, first, last, temporal_workflow_id="'old-' || n", event_id=event_id, ended_at=age, created_at=age)
-        clone(wait, first, last, run_id=run_id, event_id=event_id)
-        clone(delivery, first, last, event_id=event_id, run_id=run_id, wait_id=wait_id)
+            clone(key, begin, end, event_id=event_id, key="'K-' || n", received_at=age)
+        clone(run, begin, end, temporal_workflow_id="'old-' || n", event_id=event_id, ended_at=age, created_at=age)
+        clone(wait, begin, end, run_id=run_id, event_id=event_id)
+        clone(delivery, begin, end, event_id=event_id, run_id=run_id, wait_id=wait_id)
         for table in (run.logs.get(), run.values.get()):
-            clone(table, first, last, run_id=run_id)
-        clone(run.invocations.get(), first, last, run_id=run_id, idempotency_key=f"{run_id} || '/s'")
+            clone(table, begin, end, run_id=run_id)
+        clone(run.invocations.get(), begin, end, run_id=run_id, idempotency_key=f"{run_id} || '/s'")
         clone(
-            run.steps.get(), (first - 1) * STEPS + 1, last * STEPS, run_id=RUN_OF_STEP, child_run_id="NULL::uuid",
+            run.steps.get(), (begin - 1) * STEPS + 1, end * STEPS, run_id=RUN_OF_STEP, child_run_id="NULL::uuid",
             iteration="n::text",
         )  # fmt: skip
-        print(f"filled {last:,} runs", flush=True)
+        print(f"filled {end:,} runs", flush=True)
 
 
 def fill_ledger(tenant: Any, commands: int) -> None:
@@ -200,6 +204,29 @@ def per_row(batches: list[Batch]) -> float:
     return sum(batch.seconds for batch in batches) / max(1, sum(batch.rows for batch in batches))
 
 
+def compare(table: int) -> bool:
+    """Delete the same number of old runs of a small and of a big table. Return True if the time of a row holds."""
+    from tests.support.factories import make_tenant
+
+    times, filled = [], 0
+    for young in (OLD // 4, table - OLD):
+        tenant = make_tenant()
+        fill(tenant, first=filled + 1, last=filled + OLD + young, old=OLD)
+        filled += OLD + young
+        ends, batches = prune(tenant)
+        for part in ("runs", "events"):
+            median = 1000 * statistics.median(batch.seconds for batch in batches[part])
+            print(
+                f"{filled:>9,} runs, {filled * ROWS_OF_RUN:>11,} rows: {part:<7}{ends[part].total:>9,} rows deleted,"
+                f" batch {median:6,.0f} ms, longest {1000 * ends[part].longest:6,.0f} ms",
+                flush=True,
+            )
+        times.append([per_row(batches[part]) for part in ("runs", "events")])
+    ratios = [big / small for small, big in zip(*times, strict=True)]
+    print("time for a row, big / small table: runs {:.2f}, events {:.2f}".format(*ratios))
+    return max(ratios) <= GROWTH
+
+
 def report(tenant: Any, rows: int) -> bool:
     """Measure, print, and return True if all goals are met."""
     from workflows.models import CommandEntry, Event, Run, RunStep
@@ -260,6 +287,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", type=int, default=200_000, help="number of runs")
     parser.add_argument("--quick", action="store_true", help="small numbers")
+    parser.add_argument("--table", type=int, help="number of runs of the big table; compare it with a small one")
     options = parser.parse_args()
     rows = 2_000 if options.quick else options.rows
     from benchmarks.run_cost import environment
@@ -267,8 +295,10 @@ def main() -> int:
     with environment(encrypted=False):
         from tests.support.factories import make_tenant
 
+        if options.table:
+            return 0 if compare(options.table) else 1
         tenant = make_tenant()
-        fill(tenant, rows)
+        fill(tenant, first=1, last=rows, old=rows * 4 // 5)
         fill_ledger(tenant, rows // 100)
         return 0 if report(tenant, rows) else 1
 
