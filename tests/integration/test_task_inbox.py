@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from tests.support.factories import make_run, make_tenant, make_token
 from tests.support.members import member_of
-from tests.support.plans import copies, rows_read
+from tests.support.plans import copies, no_sorts, rows_read
 from tests.support.statements import sent_statements
 from workflows.models import Command, HumanTask, TaskDraft
 from workflows.selectors import tasks as inbox
@@ -49,8 +49,10 @@ def test_inbox_reads_no_more_tasks_than_it_counts(tenant: Any, monkeypatch: pyte
     monkeypatch.setattr(inbox, "MOST_COUNTED", 1_000)
     copies(make_task(tenant, "task", 1), 20_000, status="CASE WHEN n % 2 = 0 THEN 'pending' ELSE 'completed' END")
     client = member_of(tenant)
+    with no_sorts():
+        read = rows_read(tenant, lambda: client.get(reverse(LIST)), "workflow_tasks")
     # The counted tasks, the rows of the page and the count of the navigation, of 10,001 open tasks.
-    assert 1_000 < rows_read(tenant, lambda: client.get(reverse(LIST)), "workflow_tasks") <= 1_500
+    assert 1_000 < read <= 1_500
 
 
 def test_inbox_sorts_by_due_time_and_counts_its_parts(tenant: Any) -> None:
