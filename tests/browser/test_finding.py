@@ -99,13 +99,21 @@ def test_theme_and_menu(maya: Any, site: str) -> None:
 
 def test_a_stuck_run_is_found_from_the_dashboard(maya: Any, site: str, story: Any) -> None:
     """Question 1 and 2 of an operator: which run needs me now, and why is it stuck?"""
-    maya.goto(f"{site}/admin/")
-    overdue = maya.locator(".needs li", has_text="overdue wait")
-    count = int(overdue.locator(".cnt").inner_text())
-    overdue.locator("a.what").click()
     rows = maya.locator("table.runs tbody tr")
-    rows.first.wait_for()
-    assert rows.count() == count
+
+    def numbers() -> tuple[int, int]:
+        maya.goto(f"{site}/admin/")
+        overdue = maya.locator(".needs li", has_text="overdue wait")
+        count = int(overdue.locator(".cnt").inner_text())
+        overdue.locator("a.what").click()
+        rows.first.wait_for()
+        return count, rows.count()
+
+    # A retry of the story may become overdue between the two pages. A second reading then finds it on both.
+    count, listed = numbers()
+    if count != listed:
+        count, listed = numbers()
+    assert count == listed
     rows.get_by_role("link", name="TCK-4398").click()
     maya.wait_for_url(f"**/run/{story_run(story, 'TCK-4398').id}/change/**")
     assert "TICKET_CUSTOMER_REPLIED" in maya.inner_text(".why")

@@ -15,7 +15,7 @@ from tests.support.members import member_of
 from tests.support.plans import conditions_of, copies
 from tests.support.statements import sent_statements
 from workflows.models import BulkJob, IncidentFailure, Run
-from workflows.selectors.incident_page import newest_failures
+from workflows.selectors.incident_replays import newest_failures
 from workflows.selectors.incidents import incidents_shown, runs_of_incident
 from workflows.services.incidents.grow import unread_runs
 from workflows.services.incidents.replay import incident_replay_preview

@@ -13,11 +13,13 @@ from tests.support.factories import make_run, publish
 from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
 from tests.support.incident_pages import page_of, post, preview, start
 from tests.support.members import member_of
+from tests.support.statements import sent_statements
 from workflows.models import BulkJob, Definition, Incident, PayloadSchema, Run
 from workflows.projections.transaction import projection_writer
 
 KEYS = ("PAY-1", "PAY-2", "PAY-3")
 DASHBOARD = "admin:index"
+MOST_STATEMENTS = 12
 NEW_CAUSE = {
     "category": "ActionError",
     "code": "BANK_CLOSED",
@@ -63,7 +65,10 @@ def test_failed_replays_count_on_their_version_and_the_same_replay_is_not_the_ne
     assert "No run and no replay of it has failed here." in first
     assert "Preview on version 2" in first
     replay(client, incident, "FAILED", "FAILED", "FAILED")
-    shown = text_of(client, page_of(incident))
+    text_of(client, page_of(incident))
+    with sent_statements() as statements:
+        shown = text_of(client, page_of(incident))
+    assert len(statements) <= MOST_STATEMENTS, [sql[-160:] for sql in statements]
     for text in (
         "3 of 3 replays on version 2 failed", "<code><bdi>BANK_CLOSED</bdi></code>", "The bank is closed.",
         '<b class="tint c-red">3 of 3</b>', "See the error of <bdi>PAY-1</bdi>", "Preview on version 2 again",

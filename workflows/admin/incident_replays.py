@@ -11,7 +11,7 @@ from typing import Any
 from workflows.admin.bulk_page import outcome_shares, shown_state
 from workflows.models import BulkItem, BulkJob, Incident, Run
 from workflows.selectors.incident_page import IncidentPage
-from workflows.selectors.incident_replays import VersionReplays, replay_runs, replays_by_version
+from workflows.selectors.incident_replays import VersionReplays, failures_and_replays, replays_by_version
 from workflows.services.bulk.results import bulk_outcomes_of, first_items_of, item_outcome_of, started_count
 from workflows.services.bulk.selectors import item_label
 from workflows.statuses import BulkOutcome, BulkState
@@ -30,7 +30,7 @@ class Tried:
 
 
 def replays_context(incident: Incident, page: IncidentPage) -> dict[str, Any]:
-    """Return the context of everything that the page shows about replays. Cost: at most four statements.
+    """Return the context of the newest failures and of everything about replays. Cost: at most four statements.
 
     The newest job and those that have not ended are shown in full, with the runs that were tried.
     """
@@ -39,7 +39,7 @@ def replays_context(incident: Incident, page: IncidentPage) -> dict[str, Any]:
     items = first_items_of(full, most=SHOWN_ITEMS)
     wanted = {failure.newest_id for replays in versions.values() for failure in replays.failures}
     wanted |= {item.new_run_id for item in items if item.new_run_id is not None}
-    runs = replay_runs(tenant_id=incident.tenant_id, ids=wanted)
+    failures, runs = failures_and_replays(incident, ids=wanted)
     tried: dict[uuid.UUID, list[Tried]] = defaultdict(list)
     for item in items:
         run = runs.get(item.new_run_id) if item.new_run_id else None
@@ -48,6 +48,7 @@ def replays_context(incident: Incident, page: IncidentPage) -> dict[str, Any]:
     jobs = _jobs(page.jobs, tried)
     published = incident.definition.published_version
     return {
+        "failures": failures,
         "version_rows": [{"row": row, "replays": versions.get(row.version)} for row in page.versions],
         "newest_replays": _shown(versions[max(versions)], runs) if versions else None,
         "published_replays": _shown(versions.get(published.version), runs) if published else None,

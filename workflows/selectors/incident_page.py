@@ -7,16 +7,15 @@ from typing import Any
 
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db import connection
-from django.db.models import Case, F, OuterRef, QuerySet, Subquery, When
+from django.db.models import Case, F, OuterRef, QuerySet, When
 from django.db.models.functions import JSONObject
 
-from workflows.models import BulkJob, Incident, IncidentFailure, IncidentNote, Run
+from workflows.models import BulkJob, Incident, IncidentNote
 from workflows.selectors.bulk_first_runs import first_inputs
-from workflows.selectors.incidents import HOURS, family_of, first_hour
+from workflows.selectors.incidents import HOURS, first_hour
 from workflows.statuses import OPEN_RUN_STATUSES, BulkState
 
 SHOWN_VERSIONS = 5
-SHOWN_FAILURES = 10
 SHOWN_NOTES = 20
 SHOWN_JOBS = 4
 # If more runs have closed, the page shows no shares.
@@ -97,7 +96,6 @@ class IncidentPage:
 
     hours: list[Hour]
     versions: list[VersionRow]
-    failures: list[Run]
     jobs: list[BulkJob]
     preview: BulkJob | None
     notes: list[IncidentNote]
@@ -111,7 +109,7 @@ class IncidentPage:
 def incident_page(incident: Incident, *, preview_id: uuid.UUID | None = None) -> IncidentPage:
     """Return the parts of the page of an incident, with the preview of a replay if it exists.
 
-    The incident must have the annotations of `notes_and_merged`. Cost: three statements.
+    The incident must have the annotations of `notes_and_merged`. Cost: two statements.
     """
     hours, versions = _counters(incident)
     annotated: Any = incident
@@ -123,7 +121,6 @@ def incident_page(incident: Incident, *, preview_id: uuid.UUID | None = None) ->
     return IncidentPage(
         hours=hours,
         versions=versions,
-        failures=list(newest_failures(incident)),
         jobs=[job for job in jobs if job.started_at is not None],
         preview=next((job for job in jobs if job.started_at is None), None),
         notes=[_note(row) for row in annotated.newest_notes],
@@ -176,24 +173,6 @@ def notes_and_merged() -> dict[str, Any]:
 
 def _note(row: dict[str, Any]) -> IncidentNote:
     return IncidentNote(**{**row, "created_at": datetime.fromisoformat(row["created_at"])})
-
-
-def newest_failures(incident: Incident) -> QuerySet[Run]:
-    """Return the newest counted runs. Each has the id, the status and the time of its newest replay."""
-    family = family_of(Incident.objects.filter(id=incident.id), tenant_id=incident.tenant_id)
-    newest = IncidentFailure.objects.filter(tenant_id=incident.tenant_id, incident__in=family, is_counted=True)
-    ids = newest.order_by("-failed_at").values("run_id")[:SHOWN_FAILURES]
-    replays = Run.objects.filter(tenant_id=incident.tenant_id, replay_of=OuterRef("pk")).order_by("-created_at")
-    return (
-        Run.objects.filter(tenant_id=incident.tenant_id, id__in=ids)
-        .annotate(
-            replay_id=Subquery(replays.values("id")[:1]),
-            replay_status=Subquery(replays.values("status")[:1]),
-            replay_at=Subquery(replays.values("created_at")[:1]),
-        )
-        .defer("input", "output", "trigger_metadata")
-        .order_by("-ended_at")
-    )
 
 
 def merge_targets(*, tenant_id: uuid.UUID, incident: Incident) -> QuerySet[Incident]:

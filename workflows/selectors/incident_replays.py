@@ -9,12 +9,14 @@ from django.db import connection
 from django.db.models import OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, NullIf
 
-from workflows.models import Incident, Run, RunStep
-from workflows.selectors.incidents import shown_incident_of_run
+from workflows.models import Incident, IncidentFailure, Run, RunStep
+from workflows.selectors.incidents import family_of, shown_incident_of_run
 from workflows.statuses import OPEN_RUN_STATUSES, RunStatus
 
 MOST_RUNS = 1_000
 """Largest number of runs of an incident whose replays are counted: the newest ones."""
+
+SHOWN_FAILURES = 10
 
 # The list of ids is read first, so that each replay is found with the index of the originals.
 _RESULTS = """
@@ -88,9 +90,48 @@ def replay_runs(*, tenant_id: uuid.UUID, ids: Collection[uuid.UUID]) -> dict[uui
     Shapes: `failed_step` is a name, an id, or None. `shown_incident` has `id`, `number` and `run_count`, or is None.
     Cost: one statement, or none without an id.
     """
-    steps = RunStep.objects.filter(tenant_id=tenant_id, run=OuterRef("pk"), step_path=OuterRef("failed_step_path"))
-    name = steps.order_by("-attempt").values(shown=Coalesce(NullIf("name", Value("")), "step_id"))
-    runs: QuerySet[Any] = Run.objects.filter(tenant_id=tenant_id, id__in=ids).annotate(
-        failed_step=Subquery(name[:1]), shown_incident=shown_incident_of_run()
+    return _with_failed_step(Run.objects.filter(tenant_id=tenant_id, id__in=ids)).in_bulk() if ids else {}
+
+
+def failures_and_replays(incident: Incident, *, ids: Collection[uuid.UUID]) -> tuple[list[Any], dict[uuid.UUID, Any]]:
+    """Return the newest failures of an incident, and the runs with these ids as `replay_runs` returns them.
+
+    Cost: one statement for both.
+    """
+    replays = Run.objects.filter(tenant_id=incident.tenant_id, id__in=ids)
+    parts = [
+        _with_failed_step(_with_replay(runs)).annotate(is_replay=Value(is_replay))
+        for runs, is_replay in ((newest_failures(incident), False), (replays, True))
+    ]
+    found: list[Any] = list(parts[0].union(parts[1], all=True))
+    failures = [run for run in found if not run.is_replay]
+    failures.sort(key=lambda run: run.ended_at or run.created_at, reverse=True)
+    return failures, {run.id: run for run in found if run.is_replay}
+
+
+def newest_failures(incident: Incident) -> QuerySet[Run]:
+    """Return the newest counted runs of an incident."""
+    family = family_of(Incident.objects.filter(id=incident.id), tenant_id=incident.tenant_id)
+    newest = IncidentFailure.objects.filter(tenant_id=incident.tenant_id, incident__in=family, is_counted=True)
+    ids = newest.order_by("-failed_at").values("run_id")[:SHOWN_FAILURES]
+    return Run.objects.filter(tenant_id=incident.tenant_id, id__in=ids)
+
+
+def _with_replay(runs: QuerySet[Run]) -> QuerySet[Any]:
+    """Add the id, the status and the time of the newest replay."""
+    replays = Run.objects.filter(tenant_id=OuterRef("tenant_id"), replay_of=OuterRef("pk")).order_by("-created_at")
+    return runs.annotate(
+        replay_id=Subquery(replays.values("id")[:1]),
+        replay_status=Subquery(replays.values("status")[:1]),
+        replay_at=Subquery(replays.values("created_at")[:1]),
     )
-    return runs.defer("input", "output", "trigger_metadata").in_bulk() if ids else {}
+
+
+def _with_failed_step(runs: QuerySet[Any]) -> QuerySet[Any]:
+    steps = RunStep.objects.filter(
+        tenant_id=OuterRef("tenant_id"), run=OuterRef("pk"), step_path=OuterRef("failed_step_path")
+    )
+    name = steps.order_by("-attempt").values(shown=Coalesce(NullIf("name", Value("")), "step_id"))
+    return runs.annotate(failed_step=Subquery(name[:1]), shown_incident=shown_incident_of_run()).defer(
+        "input", "output", "trigger_metadata"
+    )
