@@ -43,14 +43,20 @@ def make_provider(tenant: Any, oidc: OidcServer, site: str, **more: Any) -> Iden
 def sign_in_through(page: Any, site: str, tenant: Any, subject: str) -> None:
     """Begin on the sign-in page, sign in at the provider, and return to the portal."""
     page.goto(f"{site}/admin/")
-    page.click("text=Sign in through my organisation")
+    follow(page, "text=Sign in through my organisation")
     page.fill("input[name=tenant]", tenant.slug)
-    page.click("button[type=submit]")
+    follow(page, "button[type=submit]")
     page.fill("input[name=login]", subject)
     page.fill("input[name=password]", "any")
-    page.click("button[type=submit]")
-    page.click("button[type=submit]")  # consent
+    follow(page, "button[type=submit]")
+    follow(page, "button[type=submit]")  # consent
     page.wait_for_url(f"{site}/**")
+
+
+def follow(page: Any, selector: str) -> None:
+    """Click and wait for the next page. Without this, the test could read or fill the old one."""
+    with page.expect_navigation():
+        page.click(selector)
 
 
 def new_page(browser: Any) -> Any:
@@ -152,10 +158,10 @@ def test_provider_of_another_tenant_and_a_forged_callback_are_refused(
     oidc.set_claims(subject, preferred_username="eve", groups=["leads"])
     page = new_page(browser)
     page.goto(f"{site}{reverse('openid_connect_login', args=[own.id])}")
-    page.click("text=company")
+    follow(page, "text=company")
     page.fill("input[name=login]", subject)
     page.fill("input[name=password]", "any")
-    page.click("button[type=submit]")
+    follow(page, "button[type=submit]")
     consent = page.get_attribute("form", "action")
     http = page.context.request
     resumed = http.post(consent, form={"prompt": "consent"}, max_redirects=0).headers["location"]
@@ -170,7 +176,7 @@ def password_sign_in(page: Any, site: str, account: Any) -> None:
     page.goto(f"{site}/admin/")
     page.fill("input[name=login]", account.username)
     page.fill("input[name=password]", "a long passphrase")
-    page.click("text=Sign in >> nth=1")
+    follow(page, "text=Sign in >> nth=1")
 
 
 def totp_code(secret: str) -> str:
@@ -201,13 +207,13 @@ def test_required_second_factor_is_set_up_first_and_then_used(site: str, browser
     assert page.url.endswith("/account/security/")
     assert page.request.get(f"{site}/api/v1/runs").status == 403
     assert Api(make_token(tenant, Role.VIEWER)).get("/runs").status_code == 200
-    page.click("text=Add an authenticator app")
+    follow(page, "text=Add an authenticator app")
     secret = page.inner_text("p code")
     page.fill("input[name=code]", "000000")
-    page.click("text=Add the app")
+    follow(page, "text=Add the app")
     assert "The code is wrong" in page.inner_text("main")
     page.fill("input[name=code]", totp_code(secret))
-    page.click("text=Add the app")
+    follow(page, "text=Add the app")
     page.wait_for_url("**/recovery-codes/")
     recovery = page.inner_text("pre").split()
     assert len(recovery) == 10
@@ -225,7 +231,7 @@ def test_required_second_factor_is_set_up_first_and_then_used(site: str, browser
     password_sign_in(page, site, account)
     for code in ("wrong", recovery[0]):
         page.fill("input[name=code]", code)
-        page.click("text=Sign in")
+        follow(page, "text=Sign in")
     page.wait_for_url(f"{site}/admin/")
     assert kinds(account) == [
         ("signed_in", "password"), ("factor_added", "totp"), ("codes_created", ""), ("signed_in", "totp"),
@@ -248,7 +254,7 @@ def test_passkey_is_added_and_opens_the_account_without_a_password(site: str, br
     password_sign_in(page, site, account)
     page.wait_for_url(f"{site}/admin/")
     page.goto(f"{site}/account/security/")
-    page.click("text=Add a passkey")
+    follow(page, "text=Add a passkey")
     page.fill("input[name=name]", "Laptop")
     page.click("text=Add the passkey")
     page.wait_for_url("**/recovery-codes/")
@@ -274,7 +280,7 @@ def test_passkey_is_added_and_opens_the_account_without_a_password(site: str, br
     page.click("text=Sign in with a passkey")
     page.wait_for_url(f"{site}/admin/")
     page.goto(f"{site}/account/security/")
-    page.click("text=Remove")
+    follow(page, "text=Remove")
     page.click("text=Remove the passkey")
     page.wait_for_url("**/account/security/")
     assert not Authenticator.objects.filter(user=account).exists()
