@@ -35,7 +35,7 @@ def run_offers(page: RunPage, answer: Answer, actor: Actor) -> Offers:
     replays = [_replay(page, actor, newer=newer) for newer in dict.fromkeys((answer.newer, None))]
     wanted = _primary(page, answer, actor, replay=replays[0], terminate=terminate)
     primary = wanted if wanted is not None and not wanted.why_not else None
-    beside = [offer for offer in (cancel, *_replay_of_stopped(page, replays[0])) if not offer.why_not]
+    beside = [] if cancel.why_not else [cancel]
     others = (*replays, cancel, terminate, *_compare(page), _hold(page, actor))
     rest = [offer for offer in others if offer not in (primary, *beside)]
     return Offers(primary, beside, rest + _unsupported())
@@ -45,25 +45,20 @@ def _primary(page: RunPage, answer: Answer, actor: Actor, *, replay: Offer, term
     if page.task is not None:
         name = "Decide the outcome…" if answer.kind == "unknown" else "Open the task"
         return Offer(name, "task", reverse("admin:workflows_humantask_change", args=[page.task.id]))
-    if answer.kind == "waits_event" and page.wait is not None:
+    if answer.kind == "waits_event" and page.wait is not None and not page.is_canceling:
         url = f"{reverse('admin:workflows_event_send')}?wait={page.wait.id}"
         return Offer("Send this event…", "send", url, _needs(actor, Role.OPERATOR))
     if answer.kind == "stuck":
         return terminate
-    return replay if _is_for_replay(page, RunStatus.FAILED, RunStatus.TIMED_OUT) else None
+    return replay if _needs_replay(page) else None
 
 
-def _replay_of_stopped(page: RunPage, replay: Offer) -> list[Offer]:
-    """Return the replay of a run that a person has stopped. It is possible, but it is not what the run needs."""
-    return [replay] if _is_for_replay(page, RunStatus.CANCELED, RunStatus.TERMINATED) else []
+def _needs_replay(page: RunPage) -> bool:
+    """Return True if the run failed, and no run of its key is in the way of a replay.
 
-
-def _is_for_replay(page: RunPage, *statuses: RunStatus) -> bool:
-    """Return True if the run has one of these statuses, and no run of its key is in the way of a replay.
-
-    A replay that would be refused is offered in the menu only.
+    The menu has all other replays: one that would be refused, and that of a run that a person has stopped.
     """
-    return page.run.status in statuses and page.in_the_way is None
+    return page.run.status in (RunStatus.FAILED, RunStatus.TIMED_OUT) and page.in_the_way is None
 
 
 def _needs(actor: Actor, role: Role) -> str:

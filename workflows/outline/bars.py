@@ -1,7 +1,7 @@
 """Time bars of the outline: work, waits and retry delays of one step."""
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -47,11 +47,18 @@ def end_of(row: StepRow, now: datetime) -> datetime:
 
 
 def busy_spans(
-    rows: Iterable[StepRow], now: datetime, *, waits_since: datetime | None = None
+    rows: Iterable[StepRow],
+    now: datetime,
+    *,
+    waits_since: datetime | None = None,
+    working_loops: Collection[str] = (),
 ) -> Iterator[tuple[datetime, datetime]]:
-    """Return the times in which a step worked or was about to be retried. Waits and control steps do not count."""
+    """Return the times in which a step worked or was about to be retried. Waits and control steps do not count.
+
+    `working_loops`: paths of loops that count as a whole, because the rows of their other iterations are not known.
+    """
     for row in rows:
-        if row.type not in (*WAITS, *CONTAINERS):
+        if row.type not in (*WAITS, *CONTAINERS) or row.path in working_loops:
             yield row.started_at, end_of(row, waits_since or now)
 
 

@@ -7,7 +7,7 @@ from itertools import chain
 
 from workflows.engine.definition import Definition
 from workflows.outline.axis import Segment, TimeAxis, took_text
-from workflows.outline.bars import StepRow, bar_of, busy_spans, end_of
+from workflows.outline.bars import WAITS, StepRow, bar_of, busy_spans, end_of
 from workflows.outline.loops import LoopCounts, LoopView
 from workflows.outline.nodes import BRANCH, LOOP, TRY, Node, nodes_of
 from workflows.outline.states import (
@@ -99,7 +99,8 @@ def outline_of(
         if shown.get(row.path) == row.iteration:
             attempts.setdefault(row.path, []).append(row)
     states = _states(nodes, steps, shown, attempts)
-    busy = busy_spans(chain(*attempts.values()), end, waits_since=steps.waits_since)
+    shown_rows = list(chain(*attempts.values()))
+    busy = busy_spans(shown_rows, end, waits_since=steps.waits_since, working_loops=_working_loops(shown_rows))
     axis = TimeAxis(start, end, busy, is_open=steps.place.is_open)
     failed = {path for path, counts in steps.loops.items() if counts.failed} if failed_only else set()
     rows = []
@@ -166,6 +167,13 @@ def _bar(
 ) -> Iterator[Segment]:
     is_waiting = bool(rows) and rows[0].path == steps.place.current_path and rows[0].type == "action.call"
     return bar_of(rows, axis, end, is_caught=is_caught, waits_since=steps.waits_since if is_waiting else None)
+
+
+def _working_loops(rows: Sequence[StepRow]) -> set[str]:
+    """Return the loops whose bars are drawn as work: no step of the shown iteration is a wait."""
+    loops = {row.path for row in rows if row.type == LOOP}
+    waits = [row.path for row in rows if row.type in WAITS]
+    return {loop for loop in loops if not any(path.startswith(f"{loop}.") for path in waits)}
 
 
 def _with_inner_bar(row: OutlineRow, rows: Sequence[OutlineRow]) -> OutlineRow:

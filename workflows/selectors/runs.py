@@ -111,7 +111,16 @@ class RunPage:
         command = self.ending
         if command is None or command.action != CommandAction.CANCEL or not self.is_open:
             return None
-        return command if command.state in (CommandState.ACCEPTED, CommandState.UNKNOWN) else None
+        # The run can end between the read of its row and that of the command. The row is then older than the end. A
+        # run that was reset after its cancel has a newer row.
+        has_just_ended = command.observed_at is not None and command.observed_at > self.run.projected_at
+        is_open = command.state in (CommandState.ACCEPTED, CommandState.UNKNOWN)
+        return command if is_open or has_just_ended else None
+
+    @property
+    def is_canceling(self) -> bool:
+        """Return True if Temporal has accepted a cancel of this open run. An event would be of no use."""
+        return self.open_cancel is not None and self.open_cancel.state != CommandState.UNKNOWN
 
     @property
     def shown_status(self) -> str:

@@ -125,3 +125,18 @@ def test_counts_add_up_and_the_failure_of_the_run_is_not_caught() -> None:
     counts = step_counts(found, RunPlace(False, failed_path="root.steps[0].body.steps[0]"))
     assert (counts.ran, counts.ok, counts.caught, counts.failed, counts.canceled, counts.open) == (13, 6, 2, 2, 1, 2)
     assert counts.ran == counts.ok + counts.caught + counts.failed + counts.canceled + counts.open
+
+
+@pytest.mark.parametrize(("kind", "is_folded"), [("state.set", False), ("event.wait", True)])
+def test_loop_whose_other_items_are_hidden_was_working_and_not_idle(kind: str, is_folded: bool) -> None:
+    definition = definition_of(loop("each", work("item")), work("end"))
+    path, item = "root.steps[0]", "root.steps[0].body.steps[0]"
+    nine, end = START + timedelta(seconds=9), START + timedelta(seconds=9.5)
+    rows = [
+        row(path, type="control.forEach", ended_at=nine),
+        row(item, "299", type=kind, started_at=nine - timedelta(seconds=0.1), ended_at=nine),
+        row("root.steps[1]", started_at=nine, ended_at=end),
+    ]
+    steps = RunSteps(RunPlace(False), {}, rows, {path: "299"}, {path: LoopCounts(300)})
+    outline = outline_of(definition, steps, start=START, end=END)
+    assert (bool(outline.axis.cuts), outline.rows[0].segments[0].kind) == (is_folded, "p" if is_folded else "w")
