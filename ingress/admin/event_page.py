@@ -20,11 +20,11 @@ from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.live import live_page
 from workflows.event_outcomes import REACHED
 from workflows.event_redaction import EventRedaction
-from workflows.models import Command, Event, Run
-from workflows.redaction import Rules, rules_in
+from workflows.models import Command, Event, Run, RunWait
+from workflows.redaction import Rules, redact_filters, rules_in
 from workflows.selectors.run_list import runs_waiting_for
 from workflows.selectors.versions import event_version
-from workflows.statuses import DeliveryStatus, EventOutcome, OutcomeCode, Role
+from workflows.statuses import DeliveryStatus, EventOutcome, OutcomeCode, Role, WaitStatus
 
 SAME_TYPE_SPAN, SHOWN_SAME_TYPE = timedelta(hours=1), 5
 MOST_WAITING = 1_000
@@ -35,6 +35,8 @@ USED_CODES = (
 # With these decisions, no open wait had the type and the key of the event.
 WITHOUT_WAIT = (OutcomeCode.NO_WAIT, OutcomeCode.NO_KEY, OutcomeCode.WAIT_CLOSED)
 SHOWN_TARGETS = 2
+SHOWN_MISSED_WAITS = 2
+UNDECIDED = (EventOutcome.RECEIVED, EventOutcome.ROUTING, EventOutcome.BUFFERED)
 IN_PROGRESS = (DeliveryStatus.PENDING, DeliveryStatus.SENT)
 
 
@@ -76,6 +78,7 @@ class EventPageViews(TenantAdmin):
             near_misses=[near for near in near_misses if "closed_at" not in near and is_unused],
             same_type=_same_type(event, rules),
             **_waiting(event, near_misses),
+            missed_waits=_missed_waits(event, rules, sees_payloads=actor.sees_payloads),
             commands=list(commands.order_by("-requested_at")) if delivery_ids else [],
             is_live=_is_live(event, trace),
             may_act=actor.has_role(Role.OPERATOR),
@@ -117,7 +120,7 @@ def _dead_url(trace: dict[str, Any]) -> str:
 
 def _is_live(event: Event, trace: dict[str, Any]) -> bool:
     """Return False if every delivery is decided and no wait can find the event any more."""
-    if event.outcome in (EventOutcome.RECEIVED, EventOutcome.ROUTING) or trace["buffer"]["is_open"]:
+    if event.outcome in UNDECIDED or trace["buffer"]["is_open"]:
         return True
     return any(trace["delivery_counts"].get(status) for status in IN_PROGRESS)
 
@@ -133,6 +136,32 @@ def _waiting(event: Event, near_misses: list[dict[str, Any]]) -> dict[str, Any]:
     found = runs.exclude(id__in=[near["run_id"] for near in near_misses])[: MOST_WAITING + 1].count()
     text = "" if not found else f"{found:,}" if found <= MOST_WAITING else f"more than {MOST_WAITING:,}"
     return {"has_waiting": True, "waiting": text}
+
+
+def _missed_waits(event: Event, rules: Rules, *, sees_payloads: bool) -> list[dict[str, Any]]:
+    """Return the open waits with the type and a key of a rejected event, oldest first. Their runs still wait for it.
+
+    Shapes: `filters` are the redacted filters of the wait. It is empty for readers who may not see payloads.
+    Cost: at most one statement.
+    """
+    if event.outcome_code != OutcomeCode.PAYLOAD_REJECTED or not event.correlation_keys:
+        return []
+    waits = RunWait.objects.select_related("run").filter(
+        tenant_id=event.tenant_id,
+        event_name=event.event_type,
+        correlation_key__in=event.correlation_keys,
+        status=WaitStatus.WAITING,
+    )
+    return [
+        {
+            "run_id": wait.run_id,
+            "definition": wait.run.definition_key,
+            "key": EventRedaction(event, rules).key(wait.correlation_key),
+            "step_path": wait.step_path,
+            "filters": redact_filters(wait.filters, rules) if sees_payloads else [],
+        }
+        for wait in waits.order_by("opened_at")[:SHOWN_MISSED_WAITS]
+    ]
 
 
 def _same_type(event: Event, rules: Rules) -> list[dict[str, Any]]:

@@ -139,7 +139,12 @@ def result_context(actor: Actor, result: dict[str, Any] | None, payload: Any) ->
         return {"result": result, "tone": tone_of(result), "run_keys": {}}
     rows = [*result["waits"], *result["near_misses"]]
     filters = wait_filters(actor, [wait["wait_id"] for wait in result["waits"]], payload)
-    shown = {**result, "waits": [{**wait, "filters": filters.get(wait["wait_id"], [])} for wait in result["waits"]]}
+    shown = {
+        **result,
+        "waits": [{**wait, "filters": filters.get(wait["wait_id"], [])} for wait in result["waits"]],
+        "closed_waits": [near for near in result["near_misses"] if "closed_at" in near],
+        "near_misses": [near for near in result["near_misses"] if "closed_at" not in near],
+    }
     keys = {str(row["run_id"]): row["key"] for row in rows if row["key"] != HIDDEN}
     return {"result": shown, "tone": tone_of(result), "run_keys": keys}
 

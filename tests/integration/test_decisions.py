@@ -9,6 +9,7 @@ from django.urls import reverse
 from tests.support.api import Api
 from tests.support.factories import make_run, make_tenant, make_token
 from tests.support.members import member_of
+from workflows.engine.unknown_outcomes import decision_form
 from workflows.models import HumanTask
 from workflows.statuses import Role
 
@@ -73,6 +74,29 @@ def test_form_sends_only_what_the_person_chose(tenant: Any, monkeypatch: pytest.
         {"outcome": "did_not_happen", "reason": "no charge"},
         {"outcome": "happened", "output": {"number": 1}, "reason": "seen"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("schema", "output", "help_text", "result"),
+    [
+        ({}, '{"nonsense": 1}', "no output schema: any JSON value is accepted", "The output itself is not checked"),
+        ({}, "", "no output schema: any JSON value is accepted", "This field is required."),
+        ({"type": "object"}, "[]", "no output schema: any JSON object is accepted", "The response was not sent."),
+        ({"minProperties": 1}, "{}", "must match the output schema", "The response was not sent."),
+        ({"minProperties": 1}, '{"id": 1}', "must match the output schema", "Your draft is saved.\n"),
+        ({"properties": {"id": {"type": "string"}}}, "", "must match the output schema", "The response was not sent."),
+    ],
+)
+def test_page_says_if_the_output_is_checked(tenant: Any, schema: Any, output: str, help_text: str, result: str) -> None:
+    task = open_decision(tenant, form_schema=decision_form(schema))
+    client, address = member_of(tenant), reverse("admin:workflows_humantask_change", args=[task.id])
+    page = client.get(address).content.decode()
+    assert help_text in page
+    assert "output is checked" not in page
+    given = {"response/outcome": '"happened"', "response/output": output, "response/reason": "seen", "check": "yes"}
+    checked = client.post(address, given).content.decode()
+    assert result in checked
+    assert ("The output itself is not checked" in checked) is (output == '{"nonsense": 1}')
 
 
 def test_redaction_rules_of_action_inputs_and_outputs_apply_to_the_task(tenant: Any) -> None:

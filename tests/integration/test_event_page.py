@@ -16,7 +16,8 @@ from tests.support.factories import publish
 from tests.support.members import member_of
 from tests.support.statements import sent_statements
 from tests.support.triggers import STATE, TRIGGER
-from workflows.models import Definition, Event, EventDelivery, Tenant
+from workflows.errors import PortalError
+from workflows.models import Definition, Event, EventDelivery, EventType, PayloadSchema, Tenant
 from workflows.statuses import DeliveryStatus
 
 # A worker of another test would deliver pending events while a page is read.
@@ -90,6 +91,42 @@ def test_event_on_hold_says_why_and_until_when(tenant: Any) -> None:
     shown = member_of(tenant).get(reverse("admin:workflows_event_changelist"), {"outcome__exact": "held"})
     assert re.search(r"On hold\s*<b>1</b>", shown.content.decode())
     assert why in shown.content.decode()
+
+
+def test_rejected_event_says_that_it_was_not_routed_and_names_the_run_that_waits(tenant: Any) -> None:
+    schema = {"properties": {"channel": {"enum": ["mail", "portal", "sms"]}}}
+    PayloadSchema.objects.create(tenant=tenant, ref="payload.Reply.v1", schema=schema)
+    EventType.objects.create(tenant=tenant, name="REPLIED", payload_schema_ref="payload.Reply.v1")
+    wait = open_wait(tenant, filters=[{"path": "channel", "op": "in", "value": ["mail", "portal"]}])
+    other = open_wait(tenant, key="T-2")
+    with pytest.raises(PortalError):
+        receive(tenant, payload={"channel": "fax"})
+    event = Event.objects.get(tenant=tenant)
+    page, viewed = page_of(event), page_of(event, "viewer")
+    assert re.search(r"Received\s+<time", page)
+    assert not re.search(r"Accepted\s+<time", page)
+    assert "This event has no delivery, because it was rejected before routing." in page
+    link = reverse("admin:workflows_run_change", args=[wait.run_id])
+    for shown in (page, viewed):
+        assert "A run still waits for this event type and key" in shown
+        assert link in shown
+        assert reverse("admin:workflows_run_change", args=[other.run_id]) not in shown
+    assert "channel in [&quot;mail&quot;,&quot;portal&quot;]" in page.replace(", ", ",")
+    assert "channel in" not in viewed
+
+
+def test_event_whose_buffer_time_ended_is_checked_until_its_outcome_is_final(tenant: Any) -> None:
+    event = receive(tenant)
+    event_route(event.id)
+    Event.objects.filter(id=event.id).update(outcome="buffered", buffered_until=timezone.now() - timedelta(seconds=5))
+    ended, not_found = "checks if a run that waits or starts can still take this event", "does not find this event"
+    page = page_of(event)
+    assert (ended in page, not_found in page) == (True, False)
+    assert 'id="event-live" data-live data-version' in page
+    Event.objects.filter(id=event.id).update(outcome="unmatched")
+    page = page_of(event)
+    assert (ended in page, not_found in page) == (False, True)
+    assert 'id="event-live" data-live data-version' not in page
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from ingress.dispatch.routing import events_route_due
 from tests.support.events import open_wait, receive
@@ -156,3 +157,13 @@ def test_page_of_a_waiting_run_has_the_form_filled_from_its_wait(tenant: Any) ->
     assert Event.objects.get(tenant=tenant).correlation_keys == ["T-7"]
     assert Command.objects.get(tenant=tenant, action="send_event").reason == "by hand"
     assert f"send-{wait.id}" not in member_of(tenant, role="viewer").get(address).content.decode()
+
+
+def test_check_does_not_call_a_closed_wait_open(tenant: Any) -> None:
+    open_wait(tenant, key="TCK-4417", status="RESOLVED", resolved_at=timezone.now())
+    open_wait(tenant, key="TCK-4471")
+    form = {"event_type": "REPLIED", "payload": "{}", "workflow_correlation_key": "TCK-4417", "do": "check"}
+    page = " ".join(member_of(tenant).post(reverse("admin:workflows_event_send"), form).content.decode().split())
+    assert "1 wait with this event type and key has closed" in page
+    assert "It closed <time" in page
+    assert "One open wait almost matched" in page

@@ -24,6 +24,7 @@ from workflows.admin.task_page import (
     decision_fields,
     due_tone,
     facts_of_decision,
+    has_unchecked_output,
     readable_context,
     schema_of,
 )
@@ -41,6 +42,7 @@ from workflows.statuses import Role
 AS_JSON = "json"
 SENT = "The run has received the response. The task is completed when the workflow has recorded it."
 FITS = "The response fits the form. It was not sent. Your draft is saved."
+UNCHECKED = " The output itself is not checked, because the form has no output schema."
 
 
 @admin.register(HumanTask)
@@ -99,7 +101,7 @@ class TaskAdmin(TenantAdmin):
         try:
             if "check" in request.POST:
                 task_draft_save(actor=actor_of(request), task_id=task.id, typed=_typed(request))
-                messages.success(request, FITS)
+                messages.success(request, FITS + (UNCHECKED if has_unchecked_output(task, form) else ""))
                 return None
             once(partial(_complete, request, task, form))
         except PortalError as error:

@@ -21,7 +21,7 @@ OUTCOMES = (
     Option(
         write_json(HAPPENED),
         "The effect happened",
-        "Enter the output of the action next. The output is checked, and the request is not sent again.",
+        "Enter the output of the action next. The run continues with this output. The request is not sent again.",
     ),
     Option(
         write_json(DID_NOT_HAPPEN),
@@ -34,6 +34,13 @@ OUTCOMES = (
         "Fail the step",
         "The step fails with ACTION_OUTCOME_UNKNOWN. A catch in the definition can handle the error.",
     ),
+)
+
+
+CHECKED_OUTPUT = "This value must match the output schema of the action. Later steps get it as the action's result."
+UNCHECKED_OUTPUT = (
+    "The form has no output schema: any JSON {kind} is accepted as the result of the action. Later steps get it"
+    " unchanged, so enter the result that the target system shows."
 )
 
 
@@ -51,9 +58,27 @@ def decision_fields(form: TaskForm) -> None:
         field.label = words.get(field.key, field.label)
         if field.key == "outcome":
             field.options = [each for each in OUTCOMES if each.value in [option.value for option in field.options]]
+        elif field.key == "output":
+            kind = any_output(form.schema)
+            field.help = UNCHECKED_OUTPUT.format(kind=kind) if kind else CHECKED_OUTPUT
         elif field.key == "reason":
             field.kind, field.takes_whole_width = "text", True
             field.help = "For example, what the target system shows. Kept in the command ledger."
+
+
+def any_output(schema: Any) -> str:
+    """Return "object" or "value" if the form of a decision accepts any such output of the action, or an empty text."""
+    output = schema.get("properties", {}).get("output") if isinstance(schema, dict) else None
+    if not isinstance(output, dict) or set(output) - {"type", "title", "description"}:
+        return ""
+    return {None: "value", "object": "object"}.get(output.get("type"), "")
+
+
+def has_unchecked_output(task: HumanTask, form: TaskForm) -> bool:
+    """Return True if the response of a valid form has an output of an action that the form cannot check."""
+    response = form.task_response()
+    is_given = task.task_type == DECIDE_OUTCOME and isinstance(response, dict) and "output" in response
+    return is_given and bool(any_output(form.schema))
 
 
 def due_tone(task: HumanTask) -> str:

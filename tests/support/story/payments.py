@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.support.story.people import Desk
 from tests.support.story.telling import Telling, error_of
+from workflows.engine.unknown_outcomes import decision_form
 from workflows.models import ActionInvocation, Run, RunStep
 from workflows.projections.transaction import projection_writer
 from workflows.statuses import TriggerType
@@ -192,15 +193,6 @@ def _outcome_unknown(desk: Desk) -> Run:
     started = telling.at
     telling.step("reserve", status="STARTED", input=_request(value)).after(31)
     lost = "The worker was lost before a response arrived. Whether the request had its effect is unknown."
-    form = {
-        "type": "object",
-        "required": ["outcome", "reason"],
-        "properties": {
-            "outcome": {"enum": ["happened", "did_not_happen", "fail"]},
-            "output": {"type": "object"},
-            "reason": {"type": "string", "minLength": 1, "maxLength": 2000},
-        },
-    }
     context = {
         "action": "bank.reserve@1",
         "request": _request(value),
@@ -210,7 +202,7 @@ def _outcome_unknown(desk: Desk) -> Run:
         "error": lost,
     }
     telling.task(
-        "reserve", title="Did bank.reserve@1 have its effect?", due=desk.at(-24), formSchema=form,
+        "reserve", title="Did bank.reserve@1 have its effect?", due=desk.at(-24), formSchema=decision_form({}),
         taskType="action.decide_outcome", contextData=context, description=lost, allowSystem=False,
     )  # fmt: skip
     return telling.tell("WAITING", "reserve")
