@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from tests.support.browser import sign_in, waiting_run
+from tests.support.browser import TOO_WIDE, sign_in, waiting_run
+from tests.support.events import open_wait, receive
 from tests.support.factories import eventually
 from tests.support.tenant_driver import TenantDriver
-from workflows.models import Event
+from workflows.models import Event, EventDelivery
 
 REPLIED = "TICKET_CUSTOMER_REPLIED"
 
@@ -38,3 +39,25 @@ def test_event_that_did_nothing_is_explained_and_sent_again(
     page.get_by_role("heading", name="A run took the event.", level=2).wait_for()
     assert driver.wait_for_run("SUCCEEDED", id=run.id)
     assert Event.objects.filter(tenant=driver.tenant).count() == 2
+
+
+def test_lists_with_long_keys_types_and_ids_fit_on_the_page(
+    page: Any, site: str, driver: TenantDriver, member: dict[str, Any]
+) -> None:
+    tenant, key, name = driver.tenant, "KEY-" + "k" * 100, "CUSTOMER_" + "T" * 100
+    events = [receive(tenant, event_type=name, workflow_correlation_key=key, event_id="evt-" + "i" * 60)]
+    events.append(receive(tenant, event_type=REPLIED, workflow_correlation_key="TCK-4417"))  # its id is made here
+    run = open_wait(tenant, key=key, name=name).run
+    for event in events:
+        EventDelivery.objects.create(
+            tenant=tenant, event=event, kind="wait", run=run, correlation_key=key, status="dead"
+        )
+    sign_in(page, site, member["operator"])
+    for width in (1440, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        for listed in ("event", "eventdelivery", "run"):
+            page.goto(f"{site}/admin/workflows/{listed}/")
+            page.locator("table.runs tbody tr").first.wait_for()
+            assert page.evaluate(TOO_WIDE) == [], f"{listed} at {width} pixels"
+            card = page.locator("table.runs").evaluate("(e) => e.scrollWidth - e.parentElement.clientWidth")
+            assert card <= 0, f"the table {listed} is wider than its card at {width} pixels"
