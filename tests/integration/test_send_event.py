@@ -167,3 +167,27 @@ def test_check_does_not_call_a_closed_wait_open(tenant: Any) -> None:
     assert "1 wait with this event type and key has closed" in page
     assert "It closed <time" in page
     assert "One open wait almost matched" in page
+
+
+@pytest.mark.parametrize(
+    ("event_type", "given", "rules", "shown", "absent"),
+    [
+        ("TICKET_REPLYED", "TCK-4471", [], "<bdi><code>TICKET_REPLIED</code></bdi>?", "Check the key."),
+        ("TICKET_CLOSED", "TCK-4471", [], "The event would be", "Check the event type."),
+        ("TICKET_REPLIED", "TCK-4417", [], "<bdi><code>TCK-4471</code></bdi> at", "Check the event type."),
+        ("TICKET_REPLIED", "TCK-4471", [], "The event would be", "Check the key."),
+        ("TICKET_REPLIED", "", [], "The event would be", "Check the key."),
+        ("TICKET_REPLIED", "TCK-4417", ["/payload/ticketId"], "The event would be", "Check the key."),
+        ("TICKET_REPLIED", "TCK-4417", ["workflow_correlation_key"], "The event would be", "Check the key."),
+    ],
+)
+def test_check_remarks_a_misspelled_type_and_another_key_in_the_payload(
+    tenant: Any, event_type: str, given: str, rules: list[str], shown: str, absent: str
+) -> None:
+    Tenant.objects.filter(id=tenant.id).update(redaction_rules=rules)
+    EventType.objects.create(tenant=tenant, name="TICKET_REPLIED", correlation_paths=["ticketId"])
+    payload = json.dumps({"ticketId": "TCK-4471"})
+    form = {"event_type": event_type, "payload": payload, "workflow_correlation_key": given, "do": "check"}
+    page = " ".join(member_of(tenant).post(reverse("admin:workflows_event_send"), form).content.decode().split())
+    assert shown in page
+    assert absent not in page
