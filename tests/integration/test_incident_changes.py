@@ -225,3 +225,18 @@ def test_state_that_does_not_allow_a_change_refuses_it(tenant: Any, incident: In
     with pytest.raises(InputInvalid) as unknown:
         change.incident_resolve(actor=actor, incident_id=incident.id, version=3)
     assert unknown.value.code == "INCIDENT_VERSION_UNKNOWN"
+
+
+def test_incident_is_not_resolved_in_a_version_older_than_its_newest_failure(tenant: Any, incident: Incident) -> None:
+    fail_run(publish(tenant, {**CAPTURE, "name": "Second"}), "No payment with the id PAY-9 exists.")
+    grow_incidents(tenant)
+    publish(tenant, {**CAPTURE, "name": "Third"})
+    actor = make_actor(tenant, Role.OPERATOR)
+    with pytest.raises(InputInvalid, match="failed on version 2, so version 1 did not resolve it") as refusal:
+        change.incident_resolve(actor=actor, incident_id=incident.id, version=1)
+    assert "from 3 to 4, or version 2 if no new version was needed" in refusal.value.message
+    assert refusal.value.code == "INCIDENT_VERSION_FAILED"
+    incident.refresh_from_db()
+    assert (incident.state, incident.resolved_in) == ("new", None)
+    for version in (2, 3, 4):
+        assert change.incident_resolve(actor=actor, incident_id=incident.id, version=version).resolved_in == version

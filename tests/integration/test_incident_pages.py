@@ -88,7 +88,8 @@ def test_operator_changes_the_incident_with_forms(tenant: Any, incident: Inciden
     assert refused.status_code == 400
     assert "Must be from 1 to 2." in refused.content.decode()
     assert 'value="7"' in refused.content.decode()  # the form keeps what was typed
-    assert post(client, incident, "resolve", version="2").status_code == 302
+    shown = client.get(post(client, incident, "resolve", version="2").url).content.decode()
+    assert f"{incident} is resolved in version 2." in shown
     incident.refresh_from_db()
     assert (incident.state, incident.resolved_in, incident.snoozed_for) == ("resolved", 2, None)
     assert post(client, incident, "note", text=HOSTILE).status_code == 302
@@ -97,6 +98,21 @@ def test_operator_changes_the_incident_with_forms(tenant: Any, incident: Inciden
     assert "<script>alert(1)" not in page
     done = Command.objects.filter(tenant=tenant, action="edit_incident", state="observed", target_id=str(incident.id))
     assert [row.payload["operation"] for row in done.order_by("requested_at")] == ["own", "snooze", "resolve", "note"]
+
+
+def test_form_says_on_which_version_the_incident_failed(tenant: Any, incident: Incident) -> None:
+    fail_run(publish(tenant, {**CAPTURE, "name": "Second"}))
+    grow_incidents(tenant)
+    client = member_of(tenant)
+    asked = client.get(reverse("admin:workflows_incident_resolve", args=[incident.id])).content.decode()
+    assert "It failed on version 2, so no older version." in asked
+    refused = post(client, incident, "resolve", version="1")
+    assert refused.status_code == 400
+    assert "The incident failed on version 2, which is newer. Must be from 2 to 3." in refused.content.decode()
+    incident.refresh_from_db()
+    assert incident.state == "new"
+    done = post(client, incident, "close")
+    assert f"{incident} is closed." in client.get(done.url).content.decode()
 
 
 def test_two_clicks_write_one_note(tenant: Any, incident: Incident) -> None:

@@ -66,9 +66,10 @@ class ResolveForm(IncidentForm):
 
     def prepare(self, incident: Incident) -> None:
         newest = change.newest_version(incident)
+        failed = f"It failed on version {incident.last_version}, so no older version. " if incident.last_version else ""
         self.fields["version"].help_text = (
-            f"The newest version is {newest}. Give {newest + 1} if the next version will resolve it. The incident "
-            "regresses only if a run on this version or a newer one fails later."
+            f"{failed}The newest version is {newest}. Give {newest + 1} if the next version will resolve it. The "
+            "incident regresses only if a run on this version or a newer one fails later."
         )
 
 
@@ -103,48 +104,55 @@ class SplitForm(IncidentForm):
 
 @dataclass(frozen=True)
 class IncidentStep:
-    """Change of an incident on its page: title, explanation, button, form and service."""
+    """Change of an incident on its page.
+
+    `done` says what was done. Its placeholders are `incident` and the fields of the form.
+    """
 
     title: str
     note: str
     button: str
     form: Callable[[Any, Incident], forms.Form]
     service: Callable[..., Any]
+    done: str
 
 
 STEPS: dict[str, IncidentStep] = {
     "own": IncidentStep(
         "Who works on", "A new or regressed incident becomes open. The other members see the name.", "Save the owner",
-        OwnerForm, change.incident_own,
+        OwnerForm, change.incident_own, "The owner of {incident} is saved.",
     ),
     "snooze": IncidentStep(
         "Snooze", "The incident is quiet until then. Its failures still count. No run changes.", "Snooze",
-        SnoozeForm, change.incident_snooze,
+        SnoozeForm, change.incident_snooze, "{incident} is snoozed.",
     ),
     "resolve": IncidentStep(
         "Resolved in which version:", "Failures of older versions do not open the incident again. No run changes.",
-        "Mark as resolved", ResolveForm, change.incident_resolve,
+        "Mark as resolved", ResolveForm, change.incident_resolve, "{incident} is resolved in version {version}.",
     ),
     "reopen": IncidentStep(
-        "Reopen", "The incident needs attention again. No run changes.", "Reopen", IncidentForm, change.incident_reopen
+        "Reopen", "The incident needs attention again. No run changes.", "Reopen", IncidentForm, change.incident_reopen,
+        "{incident} is reopened.",
     ),
     "close": IncidentStep(
         "Close", "The incident leaves the list. A later failure opens it again. No run changes.", "Close",
-        IncidentForm, change.incident_close,
+        IncidentForm, change.incident_close, "{incident} is closed.",
     ),
     "note": IncidentStep("Write a note about", "Every member sees the note.", "Save the note", NoteForm,
-        change.incident_note,
+        change.incident_note, "The note about {incident} is saved.",
     ),
     "merge": IncidentStep(
         "Merge", "The other incident shows and counts these failures, and later ones of this cause. A merge can be "
         "undone: separate the two.", "Merge", MergeForm, combine.incident_merge,
+        "The failures now belong to {incident}.",
     ),
     "separate": IncidentStep(
         "Separate", "The incident takes its own failures, and later ones of its cause, out of the other incident.",
-        "Separate", IncidentForm, combine.incident_separate,
+        "Separate", IncidentForm, combine.incident_separate, "{incident} has its own failures again.",
     ),
     "split": IncidentStep(
         "Split", "Failures whose message contains the text get an incident of their own, also later ones. Of the "
         "failures so far, the newest 10,000 are moved.", "Split", SplitForm, combine.incident_split,
+        "{incident} has the failures with this text.",
     ),
 }  # fmt: skip

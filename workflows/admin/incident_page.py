@@ -118,7 +118,7 @@ class IncidentPageViews(TenantAdmin):
                 values = {**form.cleaned_data, "actor": actor_of(request), "incident_id": pk}
                 changed = once(lambda: step.service(**values, idempotency_key=key_of(request)))
                 shown = changed if isinstance(changed, Incident) else incident
-                messages.success(request, f"{shown} is changed.")
+                messages.success(request, step.done.format(**form.cleaned_data, incident=shown))
                 return HttpResponseRedirect(_url(shown.id))
             except PermissionRefused as error:
                 raise PermissionDenied(error.message) from error

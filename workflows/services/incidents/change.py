@@ -135,20 +135,16 @@ def incident_resolve(
 ) -> Incident:
     """Mark the incident as resolved in a version. Only a later failure on this version or a newer one reopens it.
 
-    `version` may be the next version, which is not published yet.
-    Errors: those of `incident_change`; InputInvalid INCIDENT_VERSION_UNKNOWN.
+    `version` may be the next version, which is not published yet. It may be the newest version that failed, because a
+    cause outside the definition can be repaired without a new version.
+
+    Errors: those of `incident_change`; InputInvalid INCIDENT_VERSION_UNKNOWN, INCIDENT_VERSION_FAILED.
     """
     with incident_change(
         actor=actor, incident_id=incident_id, operation="resolve", reason=reason, idempotency_key=idempotency_key,
         version=version,
     ) as incident:  # fmt: skip
-        newest = newest_version(incident)
-        if not 1 <= version <= newest + 1:
-            raise InputInvalid(
-                f"version {version} does not exist; choose a version from 1 to {newest + 1}, the next version",
-                code="INCIDENT_VERSION_UNKNOWN",
-                details={"fields": {"version": [f"Must be from 1 to {newest + 1}."]}},
-            )
+        _check_resolved_version(incident, version)
         state_set(incident, IncidentState.RESOLVED, at=timezone.now(), reason=_by(actor, reason))
         incident.resolved_in = version
     return incident_find(actor=actor, incident_id=incident_id)
@@ -239,6 +235,24 @@ def _check_snooze(until: datetime | None, failures: int | None) -> None:
         raise InputInvalid(
             "the snooze is not valid: " + " ".join(word for words in problems.values() for word in words),
             details={"fields": problems},
+        )
+
+
+def _check_resolved_version(incident: Incident, version: int) -> None:
+    oldest, following = max(1, incident.last_version), newest_version(incident) + 1
+    if not 1 <= version <= following:
+        raise InputInvalid(
+            f"version {version} does not exist; choose a version from {oldest} to {following}, the next version",
+            code="INCIDENT_VERSION_UNKNOWN",
+            details={"fields": {"version": [f"Must be from {oldest} to {following}."]}},
+        )
+    if version < oldest:
+        problem = f"The incident failed on version {oldest}, which is newer. Must be from {oldest} to {following}."
+        raise InputInvalid(
+            f"{incident} failed on version {oldest}, so version {version} did not resolve it; choose the version that "
+            f"resolves it, from {oldest + 1} to {following}, or version {oldest} if no new version was needed",
+            code="INCIDENT_VERSION_FAILED",
+            details={"fields": {"version": [problem]}},
         )
 
 
