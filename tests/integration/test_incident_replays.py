@@ -3,10 +3,12 @@
 Source: docs/reference/incidents.md#replay
 """
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from tests.support.bulk_jobs import accept_starts, complete_job, end_replays, set_run
 from tests.support.factories import make_run, publish
@@ -15,6 +17,7 @@ from tests.support.incident_pages import page_of, post, preview, start
 from tests.support.members import member_of
 from tests.support.statements import sent_statements
 from workflows.models import BulkJob, Definition, Incident, PayloadSchema, Run
+from workflows.models.fields import new_id
 from workflows.projections.transaction import projection_writer
 
 KEYS = ("PAY-1", "PAY-2", "PAY-3")
@@ -102,6 +105,88 @@ def test_card_of_a_paused_job_names_the_first_run_with_its_error(tenant: Any, in
     assert "A replay of these runs is in progress." in text_of(client, page_of(incident))
     job.refresh_from_db()
     assert (job.state, new_run.correlation_key) == ("paused", "PAY-3")  # the newest failure is tried first
+
+
+def test_question_before_the_others_names_their_number_version_and_incident_and_the_state_of_the_first(
+    tenant: Any, incident: Incident
+) -> None:
+    client = member_of(tenant)
+    job = preview(client, incident)
+    started = client.get(start(client, job, first_only="on").url).content.decode()
+    assert "A worker sends one request to Temporal. The other 2 runs wait until you start them." in started
+    end_replays(complete_job(job), "FAILED")
+    new_run = Run.objects.get(tenant=tenant, replay_of__isnull=False)
+    address = f"{reverse('admin:workflows_bulkjob_resume', args=[job.id])}?shown_on=incident"
+    link = f'<a href="{reverse("admin:workflows_run_change", args=[new_run.id])}"><bdi>PAY-3</bdi></a>'
+    for fields, state in (
+        ({"status": "FAILED", "error_code": "BANK_CLOSED"}, "failed with BANK_CLOSED. Each other run will probably"),
+        ({"status": "WAITING"}, "waits and has no result yet."),
+        ({"status": "CANCELED"}, "was canceled. Find out why"),
+        ({"status": "SUCCEEDED"}, "has succeeded."),
+    ):
+        set_run(new_run.id, **fields)
+        asked = text_of(client, address)
+        assert f"The job starts 2 more runs on version 2 of {incident}. The first run ({link}) {state}" in asked
+        assert ("<h1>Start 2 more runs on version 2?</h1>" in asked, 'value="incident"' in asked) == (True, True)
+
+
+def test_preview_of_the_failures_again_has_no_reason_of_the_earlier_job(tenant: Any, incident: Incident) -> None:
+    client = member_of(tenant)
+    job = replay(client, incident, "FAILED", "FAILED", "FAILED", reason="v3 fixes the path")
+    fields = {"idempotency_key": str(new_id()), "shown_on": "incident", "outcome": "failed"}
+    again = client.post(reverse("admin:workflows_bulkjob_again", args=[job.id]), fields)
+    form = text_of(client, again.url).split('id="id_reason"')[1].split(">")[0]
+    assert 'value=""' in form
+    assert BulkJob.objects.filter(tenant=tenant).latest("created_at").reason == ""
+
+
+def test_results_count_the_newest_replay_of_each_run_and_leave_out_none(tenant: Any, incident: Incident) -> None:
+    client = member_of(tenant)
+    job = replay(client, incident, "CANCELED", "RUNNING", "FAILED")
+    shown = text_of(client, page_of(incident))
+    for text in (
+        "1 of 3 replays on version 2 failed", "1 is open.", "1 was canceled or terminated.",
+        "<b>1</b> failed</div> <div><b>1</b> open</div> <div><b>1</b> canceled</div>",
+    ):  # fmt: skip
+        assert text in shown, text
+    assert "Result of all replays" not in shown  # there is one job
+    assert shown.index(f"h-r-{job.id}") < shown.index('id="h-w"')  # its place is the same as before its end
+    again = preview(client, incident)
+    card = text_of(client, f"{page_of(incident)}?preview={again.id}").split('id="replay"')[1].split("</section>")[0]
+    canceled = card.split("The newest replay of 1 run was canceled or terminated:")[1].split("</div>")[0]
+    assert "<bdi>PAY-3</bdi>" in canceled
+    fields = {"idempotency_key": str(new_id()), "shown_on": "incident", "outcome": "failed"}
+    client.post(reverse("admin:workflows_bulkjob_again", args=[job.id]), fields)
+    failed = BulkJob.objects.filter(tenant=tenant).latest("created_at")
+    start(client, failed)
+    end_replays(complete_job(failed), "FAILED")
+    shown = text_of(client, page_of(incident))
+    card = shown.split('id="h-r-all"')[1].split("</section>")[0]
+    for text in (
+        "<b>3</b> replayed", "<b>0</b> succeeded", "<b>1</b> failed", "<b>1</b> open", "<b>1</b> canceled",
+        "1 failed</span>",
+    ):  # fmt: skip
+        assert text in card, text
+    assert "No run succeeded" not in shown
+    earlier = shown.split('id="h-r-earlier"')[1].split("</table>")[0]
+    for text in ('data-l="Open">1<', 'data-l="Canceled">1<', 'data-l="Not started">0<'):
+        assert text in earlier, text
+
+
+def test_age_of_a_replay_that_has_ended_is_the_age_of_its_end(tenant: Any, incident: Incident) -> None:
+    client = member_of(tenant)
+    job = replay(client, incident, "FAILED", "RUNNING", "FAILED")
+    ended, running, _ = job.items.order_by("position").values_list("new_run_id", flat=True)
+    now = timezone.now()
+    set_run(ended, created_at=now - timedelta(hours=9), ended_at=now - timedelta(hours=5))
+    set_run(running, created_at=now - timedelta(hours=7), ended_at=None)
+    shown = text_of(client, page_of(incident))
+    assert "9 h ago" not in shown
+    for run_id, text in ((ended, "5 h ago"), (running, "7 h ago")):
+        links = shown.split(f'href="{reverse("admin:workflows_run_change", args=[run_id])}">')[1:]
+        shown_ages = [link.split("</a>")[0] for link in links if " ago" in link.split("</a>")[0]]
+        assert len(shown_ages) == 2, text  # the runs of the job, and the newest failures
+        assert all(text in age and ("started" in age) == (run_id == running) for age in shown_ages), shown_ages
 
 
 def test_list_of_jobs_shows_the_result_of_each_job_and_is_live(tenant: Any, incident: Incident) -> None:

@@ -99,6 +99,7 @@ def preview_context(job: BulkJob) -> dict[str, Any]:
             "first": _with_inputs(job, found.first),
             "repeats": found.repeats,
             "repeats_first": found.repeats_first,
+            "canceled_first": found.canceled_first,
             "on_version": found.published if job.replay_version == ReplayVersion.PUBLISHED else found.pinned,
         }
     return context

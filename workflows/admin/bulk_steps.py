@@ -17,6 +17,7 @@ from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.admin.bulk_page import job_rows, preview_context, progress_context
 from workflows.admin.bulk_places import INCIDENT, is_on_incident, page_of_job
+from workflows.admin.bulk_questions import step_question
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import BulkAgainForm, BulkStartForm, ReasonForm
 from workflows.errors import PortalError
@@ -25,30 +26,12 @@ from workflows.selectors.incident_page import notes_and_merged
 from workflows.services.bulk.actions import BULK_ACTIONS
 from workflows.services.bulk.first_runs import FIRST_RUN
 from workflows.services.bulk.jobs import BULK_STEPS, bulk_find
+from workflows.services.bulk.preview_facts import preview_facts
 from workflows.services.bulk.results import bulk_outcomes, bulk_preview_again
 from workflows.services.incidents.find import incident_find
 from workflows.services.runs.replay_rules import REPEATS
 from workflows.statuses import BulkOutcome, BulkState
 
-CONFIRMATIONS = {
-    # Only the pages of a job whose first run has not succeeded lead here. Otherwise, a button resumes the job.
-    "resume": (
-        "Start the other runs?",
-        "The first run has not succeeded. If it failed, the other runs will probably fail too, and each of them "
-        "repeats its actions. Read the result of the first run before you start the others.",
-    ),
-    "stop": (
-        "Stop this job?",
-        "This job sends no more requests. Requests that were already sent are not undone. To continue, create a new "
-        "job.",
-    ),
-    "retry-failures": (
-        "Repeat the failed requests?",
-        "The job sends a new request for each run whose request failed, has an unknown outcome, or was refused by "
-        "Temporal. It does not retry a run that was refused because of its status, a run that has been accepted "
-        "meanwhile, or a replay that may have started its run.",
-    ),
-}
 LIVE_AFTER_END = timedelta(minutes=15)
 # Field of the start form that shows the error with this code, and the sentence beside the field.
 FIELDS_OF_ERRORS = {
@@ -57,7 +40,7 @@ FIELDS_OF_ERRORS = {
     "REASON_REQUIRED": ("reason", "Give a reason. It is kept in the command ledger."),
 }
 DONE_MESSAGES = {
-    "start": "The start is recorded. A worker sends the requests to Temporal one after the other.",
+    "start": "The start is recorded. A worker sends {requests} to Temporal.{rest}",
     "pause": "The job is paused. Requests that are already running will finish.",
     "resume": "The job continues.",
     "stop": "The job is stopped.",
@@ -130,8 +113,9 @@ class BulkStepViews(TenantAdmin):
         job = _job_or_404(actor, pk)
         form = (BulkStartForm if step == "start" else ReasonForm)(request.POST if request.method == "POST" else None)
         if request.method != "POST" or not form.is_valid():
-            if step in CONFIRMATIONS:
-                return self._ask(request, job, step, form)
+            question = step_question(job, step)
+            if question is not None:
+                return self._ask(request, job, question, form)
             # The page has no form for a role that may not start the job, so a message says what is wrong.
             if step == "start" and request.method == "POST" and actor.has_role(BULK_ACTIONS[job.action].needs):
                 return self._page_with_errors(request, job, form)
@@ -147,7 +131,7 @@ class BulkStepViews(TenantAdmin):
                 return self._page_with_errors(request, bulk_find(actor=actor, job_id=pk), form)
             messages.error(request, error_text(error))
         else:
-            messages.success(request, DONE_MESSAGES[step])
+            messages.success(request, _done_text(job, step, form.cleaned_data))
         return HttpResponseRedirect(page_of_job(request, bulk_find(actor=actor, job_id=pk)))
 
     def _page_with_errors(self, request: HttpRequest, job: BulkJob, form: Any) -> HttpResponse:
@@ -158,8 +142,8 @@ class BulkStepViews(TenantAdmin):
         page: HttpResponse = incidents.incident_page(request, incident, preview_id=job.id, form=form)
         return page
 
-    def _ask(self, request: HttpRequest, job: BulkJob, step: str, form: Any) -> HttpResponse:
-        title, note = CONFIRMATIONS[step]
+    def _ask(self, request: HttpRequest, job: BulkJob, question: tuple[str, str], form: Any) -> HttpResponse:
+        title, note = question
         context = self.page_context(
             request,
             title,
@@ -172,6 +156,16 @@ class BulkStepViews(TenantAdmin):
             hidden={"shown_on": [INCIDENT]} if is_on_incident(request, job) else {},
         )
         return TemplateResponse(request, "portal/form_page.html", context)
+
+
+def _done_text(job: BulkJob, step: str, values: dict[str, Any]) -> str:
+    """Return the sentence after a step. `job` is the job before the step."""
+    eligible = preview_facts(job).eligible
+    is_alone = bool(values.get("first_only")) and eligible > 1
+    requests = "one request" if is_alone or eligible == 1 else f"{eligible} requests"
+    others = "run waits until you start it" if eligible == 2 else f"{eligible - 1} runs wait until you start them"
+    rest = f" The other {others}." if is_alone else ""
+    return DONE_MESSAGES[step].format(requests=requests, rest=rest)
 
 
 def _job_or_404(actor: Actor, pk: uuid.UUID) -> BulkJob:

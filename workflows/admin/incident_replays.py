@@ -14,7 +14,7 @@ from workflows.selectors.incident_page import IncidentPage
 from workflows.selectors.incident_replays import VersionReplays, failures_and_replays, replays_by_version
 from workflows.services.bulk.results import bulk_outcomes_of, first_items_of, item_outcome_of, started_count
 from workflows.services.bulk.selectors import item_label
-from workflows.statuses import BulkOutcome, BulkState
+from workflows.statuses import BulkItemState, BulkOutcome, BulkState, CommandAction
 
 SHOWN_ITEMS = 50
 
@@ -34,7 +34,7 @@ def replays_context(incident: Incident, page: IncidentPage) -> dict[str, Any]:
 
     The newest job and those that have not ended are shown in full, with the runs that were tried.
     """
-    versions = replays_by_version(incident)
+    versions, newest_of_runs = replays_by_version(incident)
     full = [job for place, job in enumerate(page.jobs) if place == 0 or job.ended_at is None]
     items = first_items_of(full, most=SHOWN_ITEMS)
     wanted = {failure.newest_id for replays in versions.values() for failure in replays.failures}
@@ -52,10 +52,19 @@ def replays_context(incident: Incident, page: IncidentPage) -> dict[str, Any]:
         "version_rows": [{"row": row, "replays": versions.get(row.version)} for row in page.versions],
         "newest_replays": _shown(versions[max(versions)], runs) if versions else None,
         "published_replays": _shown(versions.get(published.version), runs) if published else None,
-        "replays_in_progress": [job for job in jobs if job["is_full"] and not job["job"].ended_at],
-        "ended_replays": [job for job in jobs if job["is_full"] and job["job"].ended_at],
+        "replays_in_progress": any(not job["job"].ended_at for job in jobs),
+        "shown_replays": [job for job in jobs if job["is_full"]],
         "earlier_replays": [job for job in jobs if not job["is_full"]],
+        "all_replays": _all_replays(newest_of_runs) if len(jobs) > 1 else None,
     }
+
+
+def _all_replays(by_status: dict[str, int]) -> dict[str, Any]:
+    """Return the numbers of runs by the outcome of their newest replay, as the card of one job shows them."""
+    outcomes = dict.fromkeys(BulkOutcome.values, 0)
+    for status, runs in by_status.items():
+        outcomes[item_outcome_of(CommandAction.REPLAY, BulkItemState.ACCEPTED, status)] += runs
+    return {"outcomes": outcomes, "total": started_count(outcomes), "shares": outcome_shares(outcomes)}
 
 
 def _shown(replays: VersionReplays | None, runs: dict[uuid.UUID, Any]) -> dict[str, Any] | None:

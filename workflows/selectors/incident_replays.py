@@ -1,6 +1,7 @@
 """Results of the replays of the runs of an incident (docs/reference/incidents.md#replay)."""
 
 import uuid
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,8 @@ SHOWN_FAILURES = 10
 # The list of ids is read first, so that each replay is found with the index of the originals.
 _RESULTS = """
 WITH newest AS (
-    SELECT DISTINCT ON (replay_of_id, version) id, version, status, error_code, failed_step_path, created_at
+    SELECT DISTINCT ON (replay_of_id, version) id, version, status, error_code, failed_step_path, created_at,
+        row_number() OVER (PARTITION BY replay_of_id ORDER BY created_at DESC, id DESC) = 1 AS is_newest
     FROM workflow_runs
     WHERE tenant_id = %(tenant)s AND replay_of_id = ANY(ARRAY(
         SELECT run_id FROM workflow_incident_failures
@@ -31,9 +33,10 @@ WITH newest AS (
         )
         ORDER BY failed_at DESC LIMIT %(most)s
     ))
-    ORDER BY replay_of_id, version, created_at DESC
+    ORDER BY replay_of_id, version, created_at DESC, id DESC
 )
-SELECT version, status, error_code, count(*), (array_agg(id ORDER BY created_at DESC))[1]
+SELECT version, status, error_code, count(*), count(*) FILTER (WHERE is_newest),
+    (array_agg(id ORDER BY created_at DESC))[1]
 FROM newest GROUP BY version, status, error_code, failed_step_path ORDER BY count(*) DESC, version
 """
 
@@ -66,12 +69,17 @@ class VersionReplays:
         return self.succeeded + self.open + self.canceled + self.failed
 
 
-def replays_by_version(incident: Incident) -> dict[int, VersionReplays]:
-    """Return the replays of the newest MOST_RUNS runs of an incident, by version. Cost: one statement."""
+def replays_by_version(incident: Incident) -> tuple[dict[int, VersionReplays], Counter[str]]:
+    """Return the replays of the newest MOST_RUNS runs of an incident by version, and the newest of each run by status.
+
+    Cost: one statement.
+    """
     found: dict[int, VersionReplays] = {}
+    newest_of_runs: Counter[str] = Counter()
     with connection.cursor() as cursor:
         cursor.execute(_RESULTS, {"tenant": incident.tenant_id, "incident": incident.id, "most": MOST_RUNS})
-        for version, status, code, runs, newest_id in cursor.fetchall():
+        for version, status, code, runs, newest_runs, newest_id in cursor.fetchall():
+            newest_of_runs[status] += newest_runs
             replays = found.setdefault(version, VersionReplays(version))
             if status == RunStatus.SUCCEEDED:
                 replays.succeeded += runs
@@ -81,7 +89,7 @@ def replays_by_version(incident: Incident) -> dict[int, VersionReplays]:
                 replays.failures.append(FailedReplays(code, runs, newest_id))
             else:
                 replays.canceled += runs
-    return found
+    return found, newest_of_runs
 
 
 def replay_runs(*, tenant_id: uuid.UUID, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Any]:
@@ -118,12 +126,13 @@ def newest_failures(incident: Incident) -> QuerySet[Run]:
 
 
 def _with_replay(runs: QuerySet[Run]) -> QuerySet[Any]:
-    """Add the id, the status and the time of the newest replay."""
+    """Add the id, the status, the start and the end of the newest replay."""
     replays = Run.objects.filter(tenant_id=OuterRef("tenant_id"), replay_of=OuterRef("pk")).order_by("-created_at")
     return runs.annotate(
         replay_id=Subquery(replays.values("id")[:1]),
         replay_status=Subquery(replays.values("status")[:1]),
         replay_at=Subquery(replays.values("created_at")[:1]),
+        replay_ended_at=Subquery(replays.values("ended_at")[:1]),
     )
 
 

@@ -1,6 +1,7 @@
 """Template tags of incidents: the bars of the last 24 hours. Source: docs/reference/incidents.md#pages"""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from django import template
@@ -15,6 +16,7 @@ from workflows.selectors.incident_page import Hour, VersionRow
 from workflows.services.incidents.messages import MARKER
 from workflows.status_marks import INCIDENT
 from workflows.statuses import IncidentState
+from workflows.templatetags.times import ago
 
 register = template.Library()
 
@@ -102,6 +104,12 @@ def normalised_message(context: Context, message: str) -> SafeString:
     parts.append(("same", message[end:]))
     shown = [(kind, text) for kind, text in parts if text]
     return format_html_join("", '<bdi class="{}">{}</bdi>', shown or [("same", "none")])
+
+
+@register.simple_tag
+def run_age(started_at: datetime, ended_at: datetime | None) -> SafeString:
+    """Render the time since the end of a run, or since its start while it is open: `started 6 min ago`."""
+    return format_html("{}{}", "" if ended_at else "started ", ago(ended_at or started_at))
 
 
 @register.simple_tag

@@ -29,8 +29,9 @@ class PreviewFacts:
     each with its `label` and its own `reason`, which is empty if the code says all. For a replay: `replay`,
     `has_succeeded` (a replay of these runs has succeeded on the version that the job uses), `first` (the first runs
     that start, see `first_runs`), `repeats` and `repeats_first` (the number of runs in which an action ran that is not
-    idempotent, and the first of them as `{run, label}`), and `pinned` and `published`, the numbers of the versions if
-    all runs have one definition and one version.
+    idempotent, and the first of them as `{run, label}`), `canceled_first` (the first runs whose newest replay was
+    canceled or terminated, in the same form), and `pinned` and `published`, the numbers of the versions if all runs
+    have one definition and one version.
     """
 
     by_status: dict[str, int]
@@ -43,6 +44,7 @@ class PreviewFacts:
     pinned: int | None = None
     published: int | None = None
     left_out_first: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    canceled_first: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def eligible(self) -> int:
@@ -53,7 +55,7 @@ def preview_facts_freeze(job: BulkJob) -> dict[str, Any]:
     """Return the facts of a job that was just frozen, as a JSON value.
 
     The runs that repeat effects are marked, and a typical run becomes the first. Cost: one statement, and one for each
-    code of runs that are left out. For a replay 19 more, of which eight are for each CHUNK of runs.
+    code of runs that are left out. For a replay at most 20 more, of which eight are for each CHUNK of runs.
     """
     split = bulk_split(job)
     facts = PreviewFacts(
@@ -68,7 +70,7 @@ def preview_facts_freeze(job: BulkJob) -> dict[str, Any]:
         repeats, repeats_first = _mark_repeats(job, replay)
         facts = replace(
             facts, replay=replay, has_succeeded=replay_has_succeeded(job), first=first_runs(job), repeats=repeats,
-            repeats_first=repeats_first, pinned=pinned, published=published,
+            repeats_first=repeats_first, pinned=pinned, published=published, canceled_first=_named(job, replay),
         )  # fmt: skip
     return asdict(facts)
 
@@ -82,6 +84,14 @@ def _mark_repeats(job: BulkJob, facts: ReplayFacts) -> tuple[int, list[dict[str,
         items.filter(target_id__in=found[begin : begin + CHUNK]).update(repeats_effects=True)
     first = items.filter(repeats_effects=True).order_by("position")[:SHOWN_REPEATS] if found else []
     return len(found), [{"run": str(item.target_id), "label": item_label(item)} for item in first]
+
+
+def _named(job: BulkJob, facts: ReplayFacts) -> list[dict[str, str]]:
+    """Return the first runs whose newest replay was canceled or terminated."""
+    if not facts.canceled_first:
+        return []
+    items = BulkItem.objects.filter(tenant_id=job.tenant_id, job=job, target_id__in=facts.canceled_first)
+    return [{"run": str(item.target_id), "label": item_label(item)} for item in items.order_by("position")]
 
 
 def _first(job: BulkJob, code: str) -> list[dict[str, str]]:
@@ -100,7 +110,7 @@ def preview_facts(job: BulkJob) -> PreviewFacts:
     if replay is None:
         return PreviewFacts(**values)
     executed = [RepeatedAction(**action) for action in replay["executed"]]
-    return PreviewFacts(**values, replay=ReplayFacts(replay["replayed"], replay["replays"], executed))
+    return PreviewFacts(**values, replay=ReplayFacts(**{**replay, "executed": executed}))
 
 
 def _versions(job: BulkJob) -> tuple[int | None, int | None]:

@@ -124,7 +124,8 @@ def bulk_preview_again(
 ) -> BulkJob:
     """Preview a new replay of the runs of an earlier replay job, for example of the runs whose replays failed.
 
-    If `replay_version` is None, the new job uses the version of the earlier job.
+    If `replay_version` is None, the new job uses the version of the earlier job. The reason of a job that has started
+    explains that job, so the new job has only the given `reason`.
 
     Errors: NotFound, the errors of `bulk_preview`; InputInvalid if the earlier job has another action.
     """
@@ -141,7 +142,7 @@ def bulk_preview_again(
         action=CommandAction.REPLAY,
         ids=list(found),
         selection=selection,
-        reason=reason or job.reason,
+        reason=reason or ("" if job.started_at else job.reason),
         rate_per_second=rate_per_second or job.rate_per_second,
         replay_version=replay_version or job.replay_version,
         allow_another_run=allow_another_run,

@@ -6,7 +6,7 @@ Source: docs/reference/authority.md#control-matrix
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.db.models import Count, F
 
@@ -21,13 +21,15 @@ from workflows.services.runs.replay_rules import (
 from workflows.statuses import BulkItemState, ReplayVersion, RunStatus
 
 FAILED_STATUSES = (RunStatus.FAILED, RunStatus.TIMED_OUT)
+CANCELED_STATUSES = (RunStatus.CANCELED, RunStatus.TERMINATED)
 
 
 @dataclass(frozen=True)
 class ReplayFacts:
     """Facts about the replay of some runs.
 
-    `replayed`: runs that were replayed before. `replays`: their earlier replays by status. `in_the_way`: other runs of
+    `replayed`: runs that were replayed before. `replays`: their earlier replays by status. `canceled`: runs whose
+    newest replay was canceled or terminated. `canceled_first`: ids of the first of them. `in_the_way`: other runs of
     the key that are open or have succeeded since; only for the replay of one run.
     """
 
@@ -35,6 +37,8 @@ class ReplayFacts:
     replays: dict[str, int]
     executed: list[RepeatedAction]
     in_the_way: list[Run] = field(default_factory=list)
+    canceled: int = 0
+    canceled_first: list[str] = field(default_factory=list)
 
     @property
     def repeated(self) -> list[RepeatedAction]:
@@ -62,7 +66,7 @@ def replay_facts_of_job(job: BulkJob) -> ReplayFacts:
 def replay_facts_of_run(run: Run) -> ReplayFacts:
     """Return the facts about the replay of one run. Cost: five statements."""
     facts = _facts(run.tenant_id, [run.id])
-    return ReplayFacts(facts.replayed, facts.replays, facts.executed, list(runs_in_the_way(run)[:MAX_NAMED]))
+    return replace(facts, in_the_way=list(runs_in_the_way(run)[:MAX_NAMED]))
 
 
 def replay_has_succeeded(job: BulkJob) -> bool:
@@ -78,12 +82,17 @@ def replay_has_succeeded(job: BulkJob) -> bool:
 
 
 def _facts(tenant_id: uuid.UUID, run_ids: Sequence[uuid.UUID]) -> ReplayFacts:
-    replayed, replays = 0, Counter[str]()
+    replays, newest = Counter[str](), dict[uuid.UUID, str]()
     for ids in _chunks(run_ids):
         earlier = Run.objects.filter(tenant_id=tenant_id, replay_of_id__in=ids).order_by()
         replays.update(dict(earlier.values_list("status").annotate(Count("id"))))
-        replayed += earlier.values("replay_of_id").distinct().count()
-    return ReplayFacts(replayed, dict(replays), executed_actions(tenant_id=tenant_id, run_ids=run_ids))
+        by_run = earlier.order_by("replay_of_id", "-created_at", "-id").distinct("replay_of_id")
+        newest.update(by_run.values_list("replay_of_id", "status"))
+    canceled = [str(run_id) for run_id in run_ids if newest.get(run_id) in CANCELED_STATUSES]
+    executed = executed_actions(tenant_id=tenant_id, run_ids=run_ids)
+    return ReplayFacts(
+        len(newest), dict(replays), executed, canceled=len(canceled), canceled_first=canceled[:MAX_NAMED]
+    )
 
 
 def _chunks(ids: Sequence[uuid.UUID]) -> Iterator[Sequence[uuid.UUID]]:
