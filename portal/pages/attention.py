@@ -223,9 +223,15 @@ def overdue_address() -> str:
     return list_address(KINDS["overdue"].address)
 
 
-def open_runs_text(backlog: Backlog) -> str:
-    one = backlog.open_runs == 1
-    return f"{count_text(backlog.open_runs)} open run{'' if one else 's'} agree{'s' if one else ''} with Temporal"
+def compared_text(backlog: Backlog) -> str:
+    """Return how many open runs without drift were compared with Temporal. The text fits one line of the card."""
+    found, compared = count_text(backlog.open_runs), backlog.open_runs - backlog.uncompared
+    runs = f"{found} open run{'' if backlog.open_runs == 1 else 's'}"
+    if not backlog.uncompared:
+        return f"{runs} agree{'s' if compared == 1 else ''} with Temporal"
+    if not compared:
+        return f"{runs} not compared with Temporal yet"
+    return f"{count_text(compared)} of {runs} compared, no difference"
 
 
 def _row(kind: Kind, problem: Problem) -> Row:

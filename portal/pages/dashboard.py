@@ -14,7 +14,7 @@ from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from portal.pages.attention import absent_problems, attention_rows, open_runs_text
+from portal.pages.attention import absent_problems, attention_rows, compared_text
 from portal.pages.bar_chart import Series, bar_chart
 from portal.pages.next_due import due_rows, total_text
 from portal.pages.system_health import health_context, health_items, servers
@@ -65,8 +65,8 @@ def dashboard_context(request: HttpRequest) -> dict[str, Any]:
         "may_act": actor.has_role(Role.OPERATOR),
         "attention": attention_rows(problems),
         "absent": absent_problems(problems),
-        "agreeing": "" if problems["drift"].count else open_runs_text(backlog),
-        "compared_at": backlog.compared_at,
+        "compared": "" if problems["drift"].count else compared_text(backlog),
+        "oldest_row_at": backlog.oldest_row_at,
         **_incidents(actor.tenant_id),
         "next_steps": due_rows(next_due(tenant_id=actor.tenant_id, limit=SHOWN_DUE)),
         "next_total": total_text(due_counts(tenant_id=actor.tenant_id)),

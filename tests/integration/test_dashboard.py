@@ -122,6 +122,24 @@ def test_dashboard_of_a_new_tenant_says_what_is_missing_and_that_nothing_needs_a
         assert expected in text, expected
 
 
+@pytest.mark.parametrize(
+    ("histories", "text"),
+    [
+        ([3, 4], "2 open runs agree with Temporal."),
+        ([3], "1 open run agrees with Temporal."),
+        ([3, 4, 0], "2 of 3 open runs compared, no difference."),
+        ([0], "1 open run not compared with Temporal yet."),
+    ],
+)
+def test_open_run_agrees_with_temporal_only_if_it_was_compared(tenant: Any, histories: list[int], text: str) -> None:
+    """A comparison stores the length of the history. A run that has just been started was not compared."""
+    for length in histories:
+        make_run(tenant, history_event_count=length)
+    page = dashboard(member_of(tenant)).content.decode()
+    assert f"{text} <span" in page
+    assert re.search(r"oldest row\s+<time", page)
+
+
 def test_dashboard_needs_at_most_12_statements_and_1_if_nothing_changed(tenant: Any) -> None:
     for add in PROBLEMS.values():
         add(tenant)
@@ -153,6 +171,7 @@ def test_next_shows_deadlines_retries_tasks_and_schedules_in_the_order_of_their_
     page = dashboard(member_of(tenant, role=Role.VIEWER))
     steps = [(step["kind"], step["words"]) for step in page.context_data["next_steps"]]
     assert steps == [
+        *[("event", "Deadline")] * 2,  # overdue
         ("task", "Task due"),
         ("retry", "Attempt 3 of 4"),
         ("event", "Deadline"),

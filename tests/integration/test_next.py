@@ -78,8 +78,17 @@ def test_rows_come_in_the_order_of_time_with_overdue_rows_first_and_a_link(tenan
     assert rows[3]["url"] == reverse("admin:workflows_run_change", args=[retry.id])
     assert re.search(r"Overdue 17 min\s*<", page.content.decode())
     card = dashboard(client)
-    assert [row["name"] for row in card.context_data["next_steps"]] == EVERY[2:]
+    assert [row["name"] for row in card.context_data["next_steps"]] == EVERY
+    assert re.search(r"overdue 17 min\s*<", card.content.decode())
     assert f'<a href="{reverse("admin:next")}">All 8</a>' in card.content.decode()
+
+
+def test_card_of_the_dashboard_begins_with_few_overdue_rows(tenant: Any) -> None:
+    run = add_task(tenant, due_at=timezone.now() + 3 * MINUTE, title="Approve it").run
+    for minutes in range(5, 10):
+        open_wait(tenant, run=run, key=f"T-{minutes}", deadline_at=ago(minutes * MINUTE), step_id=f"late {minutes}")
+    steps = dashboard(member_of(tenant)).context_data["next_steps"]
+    assert [row["name"] for row in steps] == ["late 9", "late 8", "late 7", "Approve it"]
 
 
 def test_filters_by_kind_and_definition_and_the_numbers_of_the_chips(tenant: Any) -> None:

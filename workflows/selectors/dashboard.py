@@ -44,10 +44,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class Backlog:
-    """Work that the portal has not done yet. Counts are at most `MOST_COUNTED` + 1."""
+    """Work that the portal has not done yet. Counts are at most `MOST_COUNTED` + 1.
+
+    `open_runs`: open runs without drift, those with the oldest rows first. `uncompared`: those of them that were never
+    compared with Temporal. `oldest_row_at`: the time at which the oldest of these rows was written or compared.
+    """
 
     open_runs: int
-    compared_at: datetime | None
+    uncompared: int
+    oldest_row_at: datetime | None
     unrouted: int
     unrouted_since: datetime | None
     deliveries: int
@@ -68,6 +73,13 @@ class _Count(Subquery):
         super().__init__((counted if counted.query.values_select else counted.values("pk"))[: MOST_COUNTED + 1])
 
 
+class _Uncompared(Subquery):
+    """Number of the runs of a query that were never compared. A comparison stores the length of the history."""
+
+    template = "(SELECT count(*) FROM (%(subquery)s) counted WHERE counted.history_event_count = 0)"
+    output_field = IntegerField()
+
+
 def problems_and_backlog(*, tenant_id: uuid.UUID) -> tuple[dict[str, Problem], Backlog]:
     """Return the problems by name, and the backlog. Cost: one statement, which reads only ranges of indexes."""
     rows = _problem_rows(tenant_id)
@@ -79,7 +91,8 @@ def problems_and_backlog(*, tenant_id: uuid.UUID) -> tuple[dict[str, Problem], B
     oldest = [at for at in (found["pending_since"], found["sent_since"]) if at is not None]
     return problems, Backlog(
         open_runs=found["open_runs"],
-        compared_at=found["compared_at"],
+        uncompared=found["uncompared"],
+        oldest_row_at=found["oldest_row_at"],
         unrouted=found["unrouted"],
         unrouted_since=found["unrouted_since"],
         deliveries=found["pending"] + found["sent"],
@@ -175,15 +188,16 @@ def _runs_of(waits: QuerySet[RunWait]) -> QuerySet[Any]:
 
 def _backlog_columns(tenant_id: uuid.UUID) -> dict[str, Any]:
     own: dict[str, Any] = {"tenant_id": tenant_id}
-    compared = Run.objects.filter(
+    undrifted = Run.objects.filter(
         **own, engine=Engine.TEMPORAL, status__in=OPEN_RUN_STATUSES, drift_found_at__isnull=True
     )
     unrouted = Event.objects.filter(**own, routed_at__isnull=True)
     pending = EventDelivery.objects.filter(**own, status=DeliveryStatus.PENDING, held_since__isnull=True)
     sent = EventDelivery.objects.filter(**own, status=DeliveryStatus.SENT)
     return {
-        "open_runs": _Count(compared),
-        "compared_at": _first(compared.order_by("projected_at"), "projected_at"),
+        "open_runs": _Count(undrifted),
+        "uncompared": _Uncompared(undrifted.order_by("projected_at").values("history_event_count")[: MOST_COUNTED + 1]),
+        "oldest_row_at": _first(undrifted.order_by("projected_at"), "projected_at"),
         "unrouted": _Count(unrouted),
         "unrouted_since": _first(unrouted.order_by("route_at"), "received_at"),
         "pending": _Count(pending),

@@ -6,7 +6,7 @@ Source: docs/reference/screens.md#next
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,6 +23,8 @@ from workflows.statuses import OPEN_RUN_STATUSES, OPEN_TASK_STATUSES, WaitKind, 
 
 PAGE_SIZE = 50
 MOST_COUNTED = 1_000
+# The dashboard shows more than overdue rows, however many there are.
+MOST_PASSED = 3
 EVENT, TIME, QUOTA, RETRY, TASK, SCHEDULE = "event", "time", "quota", "retry", "task", "schedule"
 # The sources of each kind that a reader can choose. Each source reads one range of an index.
 KINDS = {"deadline": (EVENT,), "timer": (TIME, QUOTA), "retry": (RETRY,), "task": (TASK,), "schedule": (SCHEDULE,)}
@@ -50,17 +52,24 @@ def due_page(*, tenant_id: uuid.UUID, kind: str = "", definition: str = "", at: 
     """
     due = due_of_sources(tenant_id, definition=definition)
     sources = KINDS[kind] if kind else SOURCES
-    after = {name: rows_after(due[name], by=_TIMES[name], at=at, newest_first=False) for name in sources}
-    rows = _read(after, tenant_id, PAGE_SIZE + 1)
+    after = [(name, rows_after(due[name], by=_TIMES[name], at=at, newest_first=False)) for name in sources]
+    rows = _read([(name, rows, PAGE_SIZE + 1) for name, rows in after], tenant_id, PAGE_SIZE + 1)
     shown = rows[:PAGE_SIZE]
     following = f"{shown[-1]['at'].isoformat()}_{shown[-1]['id']}" if len(rows) > PAGE_SIZE else ""
     return DuePage(shown, following, position_of(at) is None)
 
 
 def next_due(*, tenant_id: uuid.UUID, limit: int) -> list[dict[str, Any]]:
-    """Return the first rows that come due from now on. Overdue rows are left out. Cost: one statement."""
+    """Return the first rows whose time has passed, at most `MOST_PASSED`, and then the first that come due.
+
+    Cost: one statement.
+    """
     now, due = timezone.now(), due_of_sources(tenant_id)
-    return _read({name: rows.filter(**{f"{_TIMES[name]}__gte": now}) for name, rows in due.items()}, tenant_id, limit)
+    passed = [(name, rows.filter(**{f"{_TIMES[name]}__lt": now}), MOST_PASSED) for name, rows in due.items()]
+    coming = [(name, rows.filter(**{f"{_TIMES[name]}__gte": now}), limit) for name, rows in due.items()]
+    rows = _read([*passed, *coming], tenant_id, len(due) * MOST_PASSED + limit)
+    first = [row for row in rows if row["at"] < now][:MOST_PASSED]
+    return [*first, *(row for row in rows if row["at"] >= now)][:limit]
 
 
 def due_counts(*, tenant_id: uuid.UUID, definition: str = "") -> dict[str, int]:
@@ -88,8 +97,8 @@ def due_of_sources(tenant_id: uuid.UUID, *, definition: str = "") -> dict[str, Q
     }
 
 
-def _read(due: Mapping[str, QuerySet[Any]], tenant_id: uuid.UUID, limit: int) -> list[dict[str, Any]]:
-    """Return the first rows of these sources together, in the order of their times.
+def _read(due: Iterable[tuple[str, QuerySet[Any], int]], tenant_id: uuid.UUID, limit: int) -> list[dict[str, Any]]:
+    """Return the first rows of these sources together, in the order of their times. Each source has its own limit.
 
     Shapes: each row has `kind` (its source), `id`, `at`, `definition`, `name` and `is_overdue`. Each row except a
     schedule has `run` (an id) and `key`. A retry also has `attempt`, `version` and `path`.
@@ -97,8 +106,8 @@ def _read(due: Mapping[str, QuerySet[Any]], tenant_id: uuid.UUID, limit: int) ->
     parts = [
         rows.order_by(_TIMES[name], "id")
         .annotate(at=F(_TIMES[name]), source=Value(name), facts=JSONObject(**_facts(name, tenant_id)))
-        .values_list("at", "id", "source", "facts")[:limit]
-        for name, rows in due.items()
+        .values_list("at", "id", "source", "facts")[:most]
+        for name, rows, most in due
     ]
     found = parts[0].union(*parts[1:], all=True).order_by("at", "id")[:limit] if parts[1:] else parts[0]
     return [_row(*row) for row in found]
