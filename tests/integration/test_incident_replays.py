@@ -197,7 +197,7 @@ def test_list_of_jobs_shows_the_result_of_each_job_and_is_live(tenant: Any, inci
     shown = text_of(client, address)
     for text in (
         '<b class="tint ">3</b> started', '<b class="tint c-green">1</b> succeeded',
-        '<b class="tint c-red">1</b> failed', '<b class="tint c-blue">1</b> running', "Nothing has started.",
+        '<b class="tint c-red">1</b> failed', '<b class="tint c-blue">1</b> open', "Nothing has started.",
     ):  # fmt: skip
         assert text in shown, text
     end_replays(job, "FAILED", "SUCCEEDED", "SUCCEEDED")
@@ -205,6 +205,36 @@ def test_list_of_jobs_shows_the_result_of_each_job_and_is_live(tenant: Any, inci
     assert '<b class="tint c-green">2</b> succeeded' in later
     before, after = (page.split('data-live data-version="')[1].split(".")[0] for page in (shown, later))
     assert before != after
+
+
+def test_lists_of_incidents_count_the_newest_replay_of_each_run_and_link_to_it(tenant: Any, incident: Incident) -> None:
+    client = member_of(tenant)
+    addresses = [reverse("admin:workflows_incident_changelist"), reverse(DASHBOARD)]
+    for address in addresses:
+        assert "replayed</a>" not in text_of(client, address)
+    replay(client, incident, "FAILED", "FAILED", "FAILED")
+    job = replay(client, incident, "FAILED", "SUCCEEDED", "RUNNING")
+    runs = f"{reverse('admin:workflows_run_changelist')}?incident={incident.number}&amp;replays=newest"
+    versions = []
+    for address in addresses:
+        shown = text_of(client, address)
+        for text in (
+            f'<a href="{runs}">3 replayed</a> · 1 succeeded, 1 open,', "(newest: <code><bdi>BANK_CLOSED</bdi></code>)",
+            f'<a class="tint c-red" href="{runs}&amp;status__exact=FAILED"><b>1 failed</b></a>',
+        ):  # fmt: skip
+            assert text in shown, (address, text)
+        versions.append(shown.split('data-live data-version="')[1].split('"')[0])
+    newest = [item.new_run_id for item in job.items.order_by("position")]
+    for query, wanted in (("", set(newest)), ("&status__exact=FAILED", {newest[0]})):
+        listed = client.get(runs.replace("&amp;", "&") + query).context_data
+        assert listed is not None
+        assert {row.run.id for row in listed["rows"]} == wanted
+    end_replays(job, "TIMED_OUT", "CANCELED", "SUCCEEDED")
+    for address, before in zip(addresses, versions, strict=True):
+        shown = text_of(client, address)
+        assert "1 succeeded, 0 open, 0 failed" in shown
+        assert "1 timed out</b></a> · 1 canceled" in shown
+        assert before not in shown, "the page is not live"
 
 
 def test_new_cause_of_replays_has_an_incident_and_needs_attention(tenant: Any, incident: Incident) -> None:

@@ -79,7 +79,7 @@ def runs(tenant: Any) -> dict[str, Run]:
         ("failed_step=root.steps[1]", {"failed"}), ("failed_step=root.steps[3]", set()),
         ("current_step=root.steps[3]", {"waiting"}), ("age=1h", {"waiting"}), ("age=7d", set()),
         ("started=1h", {"failed", "retrying", "unknown", "closed at step", "replay"}),
-        ("replays=only", {"replay"}), ("replays=replayed", {"failed"}),
+        ("replays=only", {"replay"}), ("replays=newest", {"replay"}), ("replays=replayed", {"failed"}),
         ("replays=without&started=1h", {"failed", "retrying", "unknown", "closed at step"}),
         ("trigger_type__exact=schedule", {"retrying"}), ("created_at_to_0=2020-01-01", set()),
         ("definition={definition}&status__exact=FAILED&error_code=NOT_FOUND&q=pay", {"failed"}),

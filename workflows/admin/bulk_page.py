@@ -172,7 +172,7 @@ def result_parts(job: BulkJob, outcomes: dict[str, int] | None) -> list[dict[str
             (started_count(outcomes), "started", "", True),
             (outcomes[BulkOutcome.SUCCEEDED], "succeeded", "green", True),
             (outcomes[BulkOutcome.FAILED], "failed", "red", True),
-            (outcomes[BulkOutcome.OPEN], "running", "blue", True),
+            (outcomes[BulkOutcome.OPEN], "open", "blue", True),
             (outcomes[BulkOutcome.CANCELED], "canceled", "grey", False),
         ]
     else:

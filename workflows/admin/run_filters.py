@@ -31,7 +31,7 @@ COLUMNS_VAR = "cols"
 AGES = {"15m": "15 minutes", "1h": "1 hour", "24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 REPLAYS = {
     run_list.WITHOUT_REPLAYS: "without replays", run_list.ONLY_REPLAYS: "only replays",
-    run_list.REPLAYED: "only runs that were replayed",
+    run_list.NEWEST_REPLAYS: "newest replay of each run", run_list.REPLAYED: "only runs that were replayed",
 }  # fmt: skip
 DATA = "data."
 STEPS = ("failed_step", "current_step")
@@ -177,7 +177,8 @@ class RunListForm(forms.Form):
         if STATUS in given:
             runs = run_list.runs_of_shown_status(runs, tenant_id=tenant_id, status=given[STATUS])
         if "incident" in given:
-            runs = runs_of_incident(runs, tenant_id=tenant_id, number=given["incident"])
+            are_replays = given.get("replays") == run_list.NEWEST_REPLAYS
+            runs = runs_of_incident(runs, tenant_id=tenant_id, number=given["incident"], are_replays=are_replays)
         return runs_by_term(runs, tenant_id=tenant_id, term=given["q"]) if "q" in given else runs
 
 

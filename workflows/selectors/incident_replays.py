@@ -12,10 +12,8 @@ from django.db.models.functions import Coalesce, NullIf
 
 from workflows.models import Incident, IncidentFailure, Run, RunStep
 from workflows.selectors.incidents import family_of, shown_incident_of_run
+from workflows.selectors.replay_counts import MOST_RUNS
 from workflows.statuses import OPEN_RUN_STATUSES, RunStatus
-
-MOST_RUNS = 1_000
-"""Largest number of runs of an incident whose replays are counted: the newest ones."""
 
 SHOWN_FAILURES = 10
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from workflows.models import Incident, IncidentFailure, IncidentHour, Run, Tenant
 from workflows.selectors.navigation import CappedCount
+from workflows.selectors.replay_counts import ReplayCounts, replay_counts
 from workflows.statuses import ACTIVE_INCIDENT_STATES, IncidentState
 
 HOURS = 24
@@ -22,14 +23,18 @@ NEWEST_FAILURE_FIRST = ("-last_failed_at", "-id")
 
 @dataclass(frozen=True)
 class IncidentRow:
-    """One incident as the lists show it. `hours` has the number of failures in each of the last 24 hours."""
+    """One incident as the lists show it. `hours` has the number of failures in each of the last 24 hours.
+
+    `replays` is None if no run of the incident was replayed.
+    """
 
     incident: Incident
     hours: list[int]
+    replays: ReplayCounts | None = None
 
 
 def dashboard_incidents(*, tenant_id: uuid.UUID, limit: int = 4) -> tuple[list[IncidentRow], dict[str, int]]:
-    """Return the first active incidents in the order of their list, and `incident_counts`. Cost: two statements."""
+    """Return the first active incidents in the order of their list, and `incident_counts`. Cost: three statements."""
     active = incidents_shown(tenant_id=tenant_id).filter(state__in=ACTIVE_INCIDENT_STATES)
     first = list(active.annotate(counts=_counts_by_state(tenant_id)).order_by(*NEWEST_FAILURE_FIRST)[:limit])
     counts = first[0].counts if first else incident_counts(tenant_id=tenant_id)
@@ -43,7 +48,7 @@ def incidents_shown(*, tenant_id: uuid.UUID) -> QuerySet[Incident]:
 
 
 def incident_rows(incidents: Sequence[Incident]) -> list[IncidentRow]:
-    """Return incidents of one tenant with their failures of the last 24 hours. Cost: one statement."""
+    """Return incidents of one tenant with their failures of 24 hours and their replays. Cost: two statements."""
     if not incidents:
         return []
     begin, tenant_id = first_hour(), incidents[0].tenant_id
@@ -55,7 +60,11 @@ def incident_rows(incidents: Sequence[Incident]) -> list[IncidentRow]:
     for own, merged_into, hour, failures in rows:
         counts[merged_into or own][hour] += failures
     times = [begin + timedelta(hours=number) for number in range(HOURS)]
-    return [IncidentRow(incident, [counts[incident.id][time] for time in times]) for incident in incidents]
+    replays = replay_counts(tenant_id=tenant_id, incidents=[incident.id for incident in incidents])
+    return [
+        IncidentRow(incident, [counts[incident.id][time] for time in times], replays.get(incident.id))
+        for incident in incidents
+    ]
 
 
 def first_hour() -> datetime:
@@ -87,11 +96,17 @@ def shown_incident_of_run() -> Subquery:
     return Subquery(failures.values(shown=JSONObject(**facts))[:1])
 
 
-def runs_of_incident(runs: QuerySet[Run], *, tenant_id: uuid.UUID, number: int) -> QuerySet[Run]:
-    """Return the runs that the count of an incident contains. Replays are shown with their originals."""
+def runs_of_incident(
+    runs: QuerySet[Run], *, tenant_id: uuid.UUID, number: int, are_replays: bool = False
+) -> QuerySet[Run]:
+    """Return the runs that the count of an incident contains. Replays are shown with their originals.
+
+    If `are_replays`, return the replays of these runs instead.
+    """
+    field = "replay_of" if are_replays else "id"
     family = family_of(Incident.objects.filter(number=number), tenant_id=tenant_id)
     failures = IncidentFailure.objects.filter(tenant_id=tenant_id, incident__in=family, is_counted=True)
-    return runs.filter(id__in=failures.values("run_id"))
+    return runs.filter(**{f"{field}__in": failures.values("run_id")})
 
 
 def incident_number(text: str) -> int | None:

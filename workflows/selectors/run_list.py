@@ -33,7 +33,7 @@ SPANS = {
     "15m": timedelta(minutes=15), "1h": timedelta(hours=1), "24h": timedelta(days=1), "7d": timedelta(days=7),
     "30d": timedelta(days=30),
 }  # fmt: skip
-WITHOUT_REPLAYS, ONLY_REPLAYS, REPLAYED = "without", "only", "replayed"
+WITHOUT_REPLAYS, ONLY_REPLAYS, NEWEST_REPLAYS, REPLAYED = "without", "only", "newest", "replayed"
 
 
 def runs_of_shown_status(runs: QuerySet[Run], *, tenant_id: uuid.UUID, status: str) -> QuerySet[Run]:
@@ -84,6 +84,12 @@ def runs_open_longer_than(runs: QuerySet[Run], span: str) -> QuerySet[Run]:
 def runs_by_replays(runs: QuerySet[Run], choice: str) -> QuerySet[Run]:
     if choice == REPLAYED:
         return runs.filter(Exists(Run.objects.filter(tenant_id=OuterRef("tenant_id"), replay_of=OuterRef("pk"))))
+    if choice == NEWEST_REPLAYS:
+        of_same_run = Run.objects.filter(tenant_id=OuterRef("tenant_id"), replay_of=OuterRef("replay_of"))
+        is_later = Q(created_at__gt=OuterRef("created_at")) | Q(
+            created_at=OuterRef("created_at"), id__gt=OuterRef("id")
+        )
+        return runs.filter(~Exists(of_same_run.filter(is_later)), replay_of__isnull=False)
     return runs.filter(replay_of__isnull=choice == WITHOUT_REPLAYS)
 
 

@@ -132,9 +132,11 @@ def incident_version(tenant_id: uuid.UUID, object_id: str, **ignored: Any) -> An
 
 
 def incidents_version(tenant_id: uuid.UUID, **ignored: Any) -> Any:
-    """Return the version of the tenant's incidents: their number, and the times of the newest failure and change."""
-    incidents = Incident.objects.filter(tenant_id=tenant_id)
-    return incidents.aggregate(Count("id"), Max("last_failed_at"), Max("state_since"))
+    """Return the version of the tenant's incidents, and of the runs, because the list counts replays."""
+    incidents = Incident.objects.filter(tenant_id=tenant_id).order_by().values("tenant_id")
+    facts = {"count": Count("id"), "failed": Max("last_failed_at"), "since": Max("state_since")}
+    own = [Subquery(incidents.annotate(**{name: fact}).values(name)) for name, fact in facts.items()]
+    return Tenant.objects.filter(id=tenant_id).values_list(*own, *_runs_of(tenant_id)).first()
 
 
 def _runs_of(tenant_id: uuid.UUID) -> list[Subquery]:
