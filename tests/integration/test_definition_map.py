@@ -92,10 +92,17 @@ def test_steps_in_a_loop_are_counted_as_times(tenant: Any, version: Any, viewer:
 
 def test_map_says_up_to_when_it_has_counted(tenant: Any, version: Any, viewer: Client) -> None:
     assert "All runs are counted" in shown(viewer, version)
-    record_steps(make_run(tenant, definition_version=version), (CHECK, "SUCCEEDED", {}))
-    assert "Counting continues" in shown(viewer, version)
-    count_all_steps(tenant)
-    assert "All runs are counted" in shown(viewer, version)
+    ended: dict[str, Any] = {"status": "SUCCEEDED", "ended_at": timezone.now()}
+    for claim in ("ended", "failed at a step"):
+        record_steps(make_run(tenant, definition_version=version), (CHECK, "SUCCEEDED", {}), **ended)
+        page = " ".join(re.sub("<[^>]*>", " ", shown(viewer, version)).split())
+        assert "Counting continues" in page
+        assert re.search(rf"Up to \d\d:\d\d ?, no run of version 1 {claim}. Later results are not counted yet.", page)
+        assert f"{claim} in this period" not in page
+        count_all_steps(tenant)
+        page = " ".join(re.sub("<[^>]*>", " ", shown(viewer, version)).split())
+        assert "All runs are counted" in page
+        assert "No run of version 1 failed at a step in this period. Replays are not counted." in page
 
 
 def test_map_shows_the_chosen_version_and_ignores_an_unreadable_address(

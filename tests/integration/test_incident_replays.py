@@ -105,6 +105,9 @@ def test_card_of_a_paused_job_names_the_first_run_with_its_error(tenant: Any, in
     assert "A replay of these runs is in progress." in text_of(client, page_of(incident))
     job.refresh_from_db()
     assert (job.state, new_run.correlation_key) == ("paused", "PAY-3")  # the newest failure is tried first
+    client.post(reverse("admin:workflows_bulkjob_stop", args=[job.id]), {"reason": "r"})
+    listed = text_of(client, reverse("admin:workflows_bulkjob_changelist"))
+    assert '<b class="tint c-amber">2</b> not started' in listed
 
 
 def test_question_before_the_others_names_their_number_version_and_incident_and_the_state_of_the_first(

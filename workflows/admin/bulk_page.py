@@ -174,6 +174,7 @@ def result_parts(job: BulkJob, outcomes: dict[str, int] | None) -> list[dict[str
             (outcomes[BulkOutcome.FAILED], "failed", "red", True),
             (outcomes[BulkOutcome.OPEN], "open", "blue", True),
             (outcomes[BulkOutcome.CANCELED], "canceled", "grey", False),
+            (outcomes[BulkOutcome.NOT_STARTED], "not started", "amber", False),
         ]
     else:
         done = "canceled" if job.action == CommandAction.CANCEL else "terminated"
@@ -181,9 +182,9 @@ def result_parts(job: BulkJob, outcomes: dict[str, int] | None) -> list[dict[str
             (outcomes[BulkOutcome.CANCELED], done, "green", True),
             (outcomes[BulkOutcome.OPEN], "still open", "blue", True),
             (outcomes[BulkOutcome.ENDED], "ended by itself", "grey", False),
+            (outcomes[BulkOutcome.NOT_STARTED], "not accepted", "amber", False),
         ]
     parts += [
-        (outcomes[BulkOutcome.NOT_STARTED], "not accepted", "amber", False),
         (outcomes[BulkOutcome.UNKNOWN], "unknown", "violet", False),
         (outcomes[BulkOutcome.PENDING], "not requested yet", "grey", False),
         (outcomes[BulkOutcome.LEFT_OUT], "left out", "grey", False),
