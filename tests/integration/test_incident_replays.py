@@ -16,12 +16,14 @@ from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
 from tests.support.incident_pages import page_of, post, preview, start
 from tests.support.members import member_of
 from tests.support.statements import sent_statements
+from tests.support.step_rows import record_steps
 from workflows.models import BulkJob, Definition, Incident, PayloadSchema, Run
 from workflows.models.fields import new_id
 from workflows.projections.transaction import projection_writer
 
 KEYS = ("PAY-1", "PAY-2", "PAY-3")
 DASHBOARD = "admin:index"
+FAILED_AT = "root.steps[0]"
 MOST_STATEMENTS = 12
 NEW_CAUSE = {
     "category": "ActionError",
@@ -208,6 +210,26 @@ def test_list_of_jobs_shows_the_result_of_each_job_and_is_live(tenant: Any, inci
     assert '<b class="tint c-green">2</b> succeeded' in later
     before, after = (page.split('data-live data-version="')[1].split(".")[0] for page in (shown, later))
     assert before != after
+
+
+def test_open_replay_names_its_step_and_the_failed_step_that_it_has_passed(tenant: Any, incident: Incident) -> None:
+    client = member_of(tenant)
+    for run in Run.objects.filter(tenant=tenant):
+        record_steps(run, (FAILED_AT, "FAILED", {"step_id": "capture", "name": "Capture"}))
+    job = replay(client, incident, "WAITING", "WAITING", "WAITING")
+    passed, elsewhere, in_loop = (
+        Run.objects.get(id=item.new_run_id) for item in job.items.filter(state="accepted").order_by("position")
+    )
+    now_at = {"current_step_path": "root.steps[1]", "ended_at": None}
+    settle = ("root.steps[1]", "RUNNING", {"step_id": "settle", "name": "Bank confirms settlement"})
+    own = {"step_id": "capture", "name": "Capture"}
+    record_steps(passed, (FAILED_AT, "FAILED", own), (FAILED_AT, "SUCCEEDED", {**own, "attempt": 2}), settle, **now_at)
+    record_steps(elsewhere, (FAILED_AT, "SUCCEEDED", {"step_id": "other", "name": "Other"}), settle, **now_at)
+    record_steps(in_loop, (FAILED_AT, "SUCCEEDED", {**own, "iteration": "0"}), settle, **now_at)
+    for address in (reverse("admin:workflows_bulkjob_change", args=[job.id]), page_of(incident)):
+        shown = text_of(client, address)
+        assert shown.count("at “<bdi>Bank confirms settlement</bdi>”") == 3, address
+        assert shown.count("passed “<bdi>Capture</bdi>”, where the original failed") == 1, address
 
 
 def test_lists_of_incidents_count_the_newest_replay_of_each_run_and_link_to_it(tenant: Any, incident: Incident) -> None:

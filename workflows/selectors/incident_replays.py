@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection
-from django.db.models import OuterRef, QuerySet, Subquery, Value
+from django.db.models import Exists, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, NullIf
 
 from workflows.models import Incident, IncidentFailure, Run, RunStep
 from workflows.selectors.incidents import family_of, shown_incident_of_run
 from workflows.selectors.replay_counts import MOST_RUNS
-from workflows.statuses import OPEN_RUN_STATUSES, RunStatus
+from workflows.statuses import OPEN_RUN_STATUSES, RunStatus, StepStatus
 
 SHOWN_FAILURES = 10
 
@@ -93,7 +93,9 @@ def replays_by_version(incident: Incident) -> tuple[dict[int, VersionReplays], C
 def replay_runs(*, tenant_id: uuid.UUID, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Any]:
     """Return runs by id, each with the name of the step that failed and the incident of its failure.
 
-    Shapes: `failed_step` is a name, an id, or None. `shown_incident` has `id`, `number` and `run_count`, or is None.
+    Shapes: `failed_step` is a name, an id, or None. So are `current_step` and, for a replay, `passed_step`: the step in
+    which the original failed, if it has succeeded in the replay. Steps of loops are left out, because another item may
+    have failed. `shown_incident` has `id`, `number` and `run_count`, or is None.
     Cost: one statement, or none without an id.
     """
     return _with_failed_step(Run.objects.filter(tenant_id=tenant_id, id__in=ids)).in_bulk() if ids else {}
@@ -135,10 +137,19 @@ def _with_replay(runs: QuerySet[Run]) -> QuerySet[Any]:
 
 
 def _with_failed_step(runs: QuerySet[Any]) -> QuerySet[Any]:
-    steps = RunStep.objects.filter(
-        tenant_id=OuterRef("tenant_id"), run=OuterRef("pk"), step_path=OuterRef("failed_step_path")
+    steps = RunStep.objects.filter(tenant_id=OuterRef("tenant_id"), run=OuterRef("pk"))
+    same_step = RunStep.objects.filter(
+        tenant_id=OuterRef("tenant_id"), run=OuterRef("run__replay_of"), step_path=OuterRef("step_path"),
+        step_id=OuterRef("step_id"),
+    )  # fmt: skip
+    passed = steps.filter(
+        Exists(same_step), step_path=OuterRef("replay_of__failed_step_path"), status=StepStatus.SUCCEEDED, iteration=""
     )
-    name = steps.order_by("-attempt").values(shown=Coalesce(NullIf("name", Value("")), "step_id"))
-    return runs.annotate(failed_step=Subquery(name[:1]), shown_incident=shown_incident_of_run()).defer(
-        "input", "output", "trigger_metadata"
-    )
+    names = {
+        "failed_step": steps.filter(step_path=OuterRef("failed_step_path")),
+        "current_step": steps.filter(step_path=OuterRef("current_step_path")),
+        "passed_step": passed,
+    }
+    shown = Coalesce(NullIf("name", Value("")), "step_id")
+    found = {name: Subquery(rows.order_by("-attempt").values(shown=shown)[:1]) for name, rows in names.items()}
+    return runs.annotate(**found, shown_incident=shown_incident_of_run()).defer("input", "output", "trigger_metadata")
