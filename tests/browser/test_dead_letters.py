@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ingress.dispatch import delivery
-from tests.support.browser import sign_in, waiting_run
+from tests.support.browser import follow, sign_in, waiting_run
 from tests.support.factories import eventually
 from tests.support.tenant_driver import TenantDriver
 from workflows.models import Command, EventDelivery
@@ -77,6 +77,6 @@ def test_what_if_form_is_filled_from_event_and_buffer_time_counts_down(
     page.fill("textarea[name=event]", json.dumps({**written, "payload": {"ticketId": "T-1"}}))
     page.get_by_role("button", name="What would it do?").click()
     page.get_by_role("heading", name="The event would be delivered").wait_for()
-    page.get_by_role("link", name="run T-1").click()
+    follow(page, page.get_by_role("link", name="run T-1"))
     assert str(run.id) in page.url
     assert driver.wait_for_run("WAITING", id=run.id)

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.support.browser import sign_in, waiting_run
+from tests.support.browser import follow, sign_in, waiting_run
 from tests.support.tenant_driver import TenantDriver
 from workflows.models import BulkJob, Command
 
@@ -41,14 +41,14 @@ def test_cancel_shows_confirmation_and_outcome(
     run = waiting_run(driver)
     sign_in(page, site, member["operator"])
     page.goto(f"{site}/admin/workflows/run/{run.id}/change/")
-    page.get_by_role("link", name="Cancel…").click()
+    follow(page, page.get_by_role("link", name="Cancel…"))
     assert "If Temporal refuses, nothing changes" in page.inner_text("main, #content")
     page.fill("input[name=reason]", "a duplicate of T-0")
     page.get_by_role("button", name="Cancel the run").click()
     page.locator(".runhead .pill", has_text="Canceled").wait_for()
     assert "a duplicate of T-0" in page.inner_text("#run-live")
     page.get_by_role("link", name="Audit 1").click()
-    assert "Observed" in page.inner_text("#run-live table")
+    page.locator("#run-live table", has_text="Observed").wait_for()
     assert Command.objects.get(run=run).actor_name == member["operator"].username
 
 
@@ -89,7 +89,7 @@ def test_bulk_job_of_filter_has_preview_and_stop_has_confirmation(
     page.get_by_role("link", name="Open 1").wait_for()
     page.get_by_role("button", name="Pause").click()
     page.get_by_text("paused by").wait_for()
-    page.get_by_role("link", name="Stop…").click()
+    follow(page, page.get_by_role("link", name="Stop…"))
     assert "sends no more requests" in page.inner_text("main, #content")
     page.get_by_role("button", name="Stop this job").click()
     page.get_by_role("link", name="Not accepted 2").wait_for()

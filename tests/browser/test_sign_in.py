@@ -11,6 +11,7 @@ from django.contrib.auth import get_user_model
 from django.urls import reverse
 
 from tests.support.api import Api
+from tests.support.browser import follow
 from tests.support.factories import make_actor, make_tenant, make_token
 from tests.support.oidc_server import OidcServer, running_oidc_server
 from workflows.models import Command, IdentityProvider, SignInRecord, TenantMembership
@@ -51,12 +52,6 @@ def sign_in_through(page: Any, site: str, tenant: Any, subject: str) -> None:
     follow(page, "button[type=submit]")
     follow(page, "button[type=submit]")  # consent
     page.wait_for_url(f"{site}/**")
-
-
-def follow(page: Any, selector: str) -> None:
-    """Click and wait for the next page. Without this, the test could read or fill the old one."""
-    with page.expect_navigation():
-        page.click(selector)
 
 
 def new_page(browser: Any) -> Any:

@@ -28,6 +28,15 @@ def sign_in(page: Any, site: str, user: Any) -> None:
     page.wait_for_url("**/admin/")
 
 
+def follow(page: Any, link: Any) -> None:
+    """Click a link or button, and wait for the next page. Without this, a test could read or fill the old one.
+
+    `link` is a locator or a selector.
+    """
+    with page.expect_navigation():
+        (page.locator(link) if isinstance(link, str) else link).click()
+
+
 def waiting_run(driver: TenantDriver, key: str = "T-1") -> Any:
     publish(
         driver.tenant,
