@@ -230,7 +230,7 @@ def compared_text(backlog: Backlog) -> str:
     if not backlog.uncompared:
         return f"{runs} agree{'s' if compared == 1 else ''} with Temporal"
     if not compared:
-        return f"{runs} not compared with Temporal yet"
+        return f"{runs} not compared yet"
     return f"{count_text(compared)} of {runs} compared, no difference"
 
 

@@ -128,7 +128,7 @@ def test_dashboard_of_a_new_tenant_says_what_is_missing_and_that_nothing_needs_a
         ([3, 4], "2 open runs agree with Temporal."),
         ([3], "1 open run agrees with Temporal."),
         ([3, 4, 0], "2 of 3 open runs compared, no difference."),
-        ([0], "1 open run not compared with Temporal yet."),
+        ([0], "1 open run not compared yet."),
     ],
 )
 def test_open_run_agrees_with_temporal_only_if_it_was_compared(tenant: Any, histories: list[int], text: str) -> None:
