@@ -27,7 +27,7 @@ FORM_DEPTH = 3
 
 
 def typical_put_first(job: BulkJob) -> None:
-    """Put the first item whose input has the most frequent form at the begin of the job.
+    """Put the first item whose input has the most frequent form at the beginning of the job.
 
     Call it when the selection is frozen. Cost: two statements, and two if the order changes. At most MOST_COMPARED
     inputs are compared.
