@@ -39,7 +39,7 @@ def first_events_by_term(*, tenant_id: uuid.UUID, term: str, rules: Rules, numbe
     """
     return best_first(
         Event.objects.filter(tenant_id=tenant_id), _conditions(tenant_id, term.strip(), rules),
-        "event_id", "event_type", "outcome", newest="received_at", number=number,
+        "event_id", "event_type", "outcome", "buffered_until", newest="received_at", number=number,
     )  # fmt: skip
 
 

@@ -1,10 +1,15 @@
 """Words of the decision on an event: one sentence for each outcome code.
 
 The list, the box and the trace of the event page, "What if" and the API show the stored sentence. No other module
-describes the decision in words of its own. Pure.
+describes the decision in words of its own.
 
 Source: docs/reference/events.md#statuses-and-outcomes
 """
+
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
 
 from workflows.statuses import EventOutcome, OutcomeCode
 
@@ -39,6 +44,29 @@ def decision_sentence(code: OutcomeCode, *, outcome: str, detail: str = "") -> s
     unused = _UNUSED_YET if outcome == EventOutcome.BUFFERED else _UNUSED
     sentence = _SENTENCES[code].format(unused=unused, detail=detail.rstrip("."))
     return sentence if len(sentence) <= MOST_CHARACTERS else f"{sentence[: MOST_CHARACTERS - 1]}…"
+
+
+# -- The end of the buffer time ----------------------------------------------------------------------------------------
+
+
+def shown_outcome(outcome: str, buffered_until: datetime | None) -> EventOutcome:
+    """Return the outcome to show. An event is BUFFERED in the database until the sweep decides, so time matters too."""
+    is_over = outcome == EventOutcome.BUFFERED and buffered_until is not None and buffered_until <= timezone.now()
+    return EventOutcome.BUFFER_OVER if is_over else EventOutcome(outcome)
+
+
+def buffer_over_text(taker: dict[str, Any] | None) -> str:
+    """Return the sentences after the end of the buffer time.
+
+    Shapes: `taker` is `Event.can_be_taken_by`: `{kind: "start" or "wait", definition, isHeld}`. It is None until the
+    sweep has checked the event.
+    """
+    if taker is None:
+        return "Its buffer time is over. The portal decides within seconds if a run can still use it."
+    if taker["kind"] == "wait":
+        return "Its buffer time is over. The wait with this key decides about an earlier event first."
+    state = "on hold" if taker["isHeld"] else "whose run does not run yet"
+    return f"Its buffer time is over. A start of {taker['definition']} {state} can still use it."
 
 
 # -- Reasons of starts that are held or skipped ------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from workflows.event_decisions import decision_sentence
@@ -37,6 +37,18 @@ _WITHOUT_EFFECT = {
     DeliveryStatus.SKIPPED: OutcomeCode.NOT_STARTED,
     DeliveryStatus.DISCARDED: OutcomeCode.DISCARDED,
 }
+
+
+def has_outcome(*outcomes: str) -> Q:
+    """Return the condition that events are shown with one of these outcomes (see `Event.shown_outcome`)."""
+    stored = {EventOutcome.BUFFERED if outcome == EventOutcome.BUFFER_OVER else outcome for outcome in outcomes}
+    condition = Q(outcome__in=stored)
+    is_over = Q(outcome=EventOutcome.BUFFERED, buffered_until__lte=timezone.now())
+    if EventOutcome.BUFFERED in outcomes and EventOutcome.BUFFER_OVER not in outcomes:
+        return condition & ~is_over
+    if EventOutcome.BUFFER_OVER in outcomes and EventOutcome.BUFFERED not in outcomes:
+        return condition & (is_over | ~Q(outcome=EventOutcome.BUFFERED))
+    return condition
 
 
 class Decision(NamedTuple):
@@ -131,7 +143,7 @@ def set_outcome(
         statuses,
         is_routed=event.routed_at is not None,
         correlation_status=event.correlation_status,
-        is_buffered=event.buffered_until is not None and timezone.now() < event.buffered_until,
+        is_buffered=event.is_buffered,
         held_why=held_why,
         had_closed_wait=was_closed,
     )

@@ -51,6 +51,7 @@ EVENT = {
     "delivered": Mark("Delivered", "ok", "green"),
     "partly_delivered": Mark("Partly delivered", "warn", "amber"),
     "buffered": Mark("Buffered", "wait", "amber"),
+    "buffer_over": Mark("Buffer time over", "clock", "amber"),
     "unmatched": Mark("Unmatched", "target", "amber"),
     "uncorrelated": Mark("Uncorrelated", "failed", "red"),
     "rejected": Mark("Rejected", "failed", "red"),

@@ -118,12 +118,15 @@ class DeliveryStatus(TextChoices):
 
 
 class EventOutcome(TextChoices):
+    """Outcome of an event. `BUFFER_OVER` is never stored: it is shown for a buffered event after its buffer time."""
+
     RECEIVED = "received", "Received"
     ROUTING = "routing", "Routing"
     HELD = "held", "On hold"
     DELIVERED = "delivered", "Delivered"
     PARTLY_DELIVERED = "partly_delivered", "Partly delivered"
     BUFFERED = "buffered", "Buffered"
+    BUFFER_OVER = "buffer_over", "Buffer time over"
     UNMATCHED = "unmatched", "Unmatched"
     UNCORRELATED = "uncorrelated", "Uncorrelated"
     REJECTED = "rejected", "Rejected"

@@ -64,9 +64,9 @@ def _row(event: Event, redaction: EventRedaction, target: EventDelivery | None) 
     return {
         "event": event,
         "keys": ", ".join(redaction.keys(event.correlation_keys)),
-        "why": redaction.reason(event.outcome_reason),
+        "why": redaction.reason(event.shown_reason),
         "target": _target(target, redaction) if target else None,
-        "is_buffered": event.outcome == EventOutcome.BUFFERED,
+        "is_buffered": event.shown_outcome == EventOutcome.BUFFERED,
     }
 
 

@@ -27,6 +27,10 @@ from workflows.selectors.versions import event_version
 from workflows.statuses import DeliveryStatus, EventOutcome, OutcomeCode, Role, WaitStatus
 
 SAME_TYPE_SPAN, SHOWN_SAME_TYPE = timedelta(hours=1), 5
+SAME_TYPE_FIELDS = (
+    "id", "tenant_id", "event_type", "sender", "outcome", "buffered_until", "received_at", "correlation_keys",
+    "correlation_trace",
+)  # fmt: skip
 MOST_WAITING = 1_000
 # A near miss explains nothing after these decisions, because a run has the event or will have it.
 USED_CODES = (
@@ -69,7 +73,7 @@ class EventPageViews(TenantAdmin):
             key=key,
             total=total,
             decided=f"{total - sum(counts.get(status, 0) for status in IN_PROGRESS):,} of {total:,}",
-            mark=status_marks.EVENT[event.outcome],
+            mark=status_marks.EVENT[event.shown_outcome],
             advice=advice,
             action_url=dead_url if advice.action == "redeliver" else _action_url(advice, event),
             dead_url=dead_url,
@@ -172,9 +176,7 @@ def _same_type(event: Event, rules: Rules) -> list[dict[str, Any]]:
             event_type=event.event_type,
             received_at__gte=event.received_at - SAME_TYPE_SPAN,
         )
-        .only(
-            "id", "tenant_id", "event_type", "sender", "outcome", "received_at", "correlation_keys", "correlation_trace"
-        )
+        .only(*SAME_TYPE_FIELDS)
         .order_by("-received_at")[: SHOWN_SAME_TYPE + 1]
     )
     found = []

@@ -18,6 +18,7 @@ from workflows.admin.base import actor_of
 from workflows.admin.list_filters import DateTimeRangeFilter, TextFilter
 from workflows.admin.live import live_page
 from workflows.admin.problem_filters import EventProblemFilter
+from workflows.event_outcomes import has_outcome
 from workflows.models import Event, EventType
 from workflows.redaction import rules_in
 from workflows.selectors.counts import event_counts
@@ -41,11 +42,18 @@ class EventTypeFilter(TextFilter):
         return queryset.filter(event_type=self.value()) if self.value() else queryset
 
 
+class OutcomeFilter(ChoicesDropdownFilter):
+    """Filter by the outcome that the list shows, which is not the stored one after the buffer time."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
+        return queryset.filter(has_outcome(self.value())) if self.value() else queryset
+
+
 @admin.register(Event)
 class EventAdmin(EventPageViews, SendEventViews, EventBatchViews, WhatIfViews):
     list_display = ("id",)  # the template of the list has its own columns
     list_filter = (
-        ("outcome", ChoicesDropdownFilter),
+        ("outcome", OutcomeFilter),
         EventTypeFilter,
         EventProblemFilter,
         ("correlation_status", ChoicesDropdownFilter),

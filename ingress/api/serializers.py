@@ -160,7 +160,7 @@ class EventSerializer(EventRedactingSerializer):
         for name in ("correlation_key", "workflow_correlation_key"):
             shown[name] = redaction.key(shown[name])
         shown["correlation_keys"] = redaction.keys(shown["correlation_keys"])
-        shown["outcome_reason"] = redaction.reason(shown["outcome_reason"])
+        shown |= {"outcome": instance.shown_outcome, "outcome_reason": redaction.reason(instance.shown_reason)}
         return shown
 
 

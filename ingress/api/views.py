@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 import django_filters
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics
 from rest_framework.parsers import BaseParser
@@ -31,6 +31,7 @@ from workflows.api.parsers import StrictJsonParser
 from workflows.api.query import MomentFilter
 from workflows.api.scope import TenantScoped, actor_of
 from workflows.errors import NotFound, PortalError
+from workflows.event_outcomes import has_outcome
 from workflows.models import Event
 from workflows.statuses import CorrelationStatus, EventOutcome, EventSource, Role
 
@@ -38,7 +39,7 @@ from workflows.statuses import CorrelationStatus, EventOutcome, EventSource, Rol
 class EventFilter(django_filters.FilterSet):
     event_type = django_filters.CharFilter()
     event_id = django_filters.CharFilter()
-    outcome = django_filters.MultipleChoiceFilter(choices=EventOutcome.choices, distinct=False)
+    outcome = django_filters.MultipleChoiceFilter(choices=EventOutcome.choices, method="of_outcome")
     correlation_status = django_filters.ChoiceFilter(choices=CorrelationStatus.choices)
     correlation_key = django_filters.CharFilter(field_name="keys__key")
     received_after = MomentFilter(field_name="received_at", lookup_expr="gte")
@@ -47,6 +48,9 @@ class EventFilter(django_filters.FilterSet):
     class Meta:
         model = Event
         fields: list[str] = []
+
+    def of_outcome(self, events: QuerySet[Event], name: str, outcomes: list[str]) -> QuerySet[Event]:
+        return events.filter(has_outcome(*outcomes)) if outcomes else events
 
 
 class EventList(TenantScoped, generics.ListAPIView):
@@ -131,6 +135,6 @@ def receipt_body(receipt: Receipt) -> dict[str, Any]:
         "correlation_key": event.correlation_key or None,
         "correlation_status": event.correlation_status,
         "correlation_reason": event.correlation_reason or None,
-        "outcome": event.outcome,
+        "outcome": event.shown_outcome,
         "duplicate": receipt.is_duplicate,
     }

@@ -149,6 +149,7 @@ def _waits_of(tenant_id: uuid.UUID) -> QuerySet[RunWait]:
             "resolved_at",
             "run__id",
             "run__event_id",
+            "run__definition_key",
         )
         .filter(tenant_id=tenant_id, kind__in=[WaitKind.EVENT, WaitKind.HUMAN], run__engine=Engine.TEMPORAL)
     )

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from ingress.explain.alike import is_almost_the_key
 from ingress.explain.summary import span
 from workflows.redaction import HIDDEN
-from workflows.statuses import DeliveryStatus, OutcomeCode, WaitStatus
+from workflows.statuses import DeliveryStatus, EventOutcome, OutcomeCode, WaitStatus
 
 LATE_TO_DO = "If the effect is still needed, send the event to a run that waits now, or start a new run."
 IF_IT_STAYS = "If this text stays, look at the health of database, broker and workers on the dashboard."
@@ -23,7 +23,7 @@ class Advice:
 
     `action` is the main action, or an empty text: "send" opens the form for events, with the values of `fields`;
     "redeliver" opens the confirmation for dead deliveries; "what_if" shows what the event would do now. `run_id` and
-    `run_name` name the run that the operator should look at.
+    `run_name` name the run that the operator should look at. `start_event_id` is the event whose start is on hold.
     """
 
     heading: str = ""
@@ -33,6 +33,7 @@ class Advice:
     fields: dict[str, str] = field(default_factory=dict)
     run_id: str = ""
     run_name: str = ""
+    start_event_id: str = ""
 
 
 def _send(to_do: str, label: str, fields: dict[str, str] | None = None, **run: str) -> Advice:
@@ -68,6 +69,9 @@ _FIXED = {
 def advice_of(explained: dict[str, Any]) -> Advice:
     """Return the advice for an event with this decision trace. The heading is the stored sentence of the decision."""
     heading, code = explained["outcome"]["reason"], explained["outcome"]["code"]
+    taker = explained["buffer"]["can_be_taken_by"]
+    if taker is not None and explained["outcome"]["status"] == EventOutcome.BUFFER_OVER:
+        return replace(_can_be_taken(taker), heading=heading)
     if code in _FIXED:
         return replace(_FIXED[code], heading=heading)
     if code == OutcomeCode.PAYLOAD_REJECTED:
@@ -75,6 +79,25 @@ def advice_of(explained: dict[str, Any]) -> Advice:
     if code in (OutcomeCode.MATCHED, OutcomeCode.STARTED):
         return Advice(heading, _rest(explained["delivery_counts"]))
     return replace(_without_target(explained), heading=heading)
+
+
+def _can_be_taken(taker: dict[str, Any]) -> Advice:
+    if taker["kind"] == "wait":
+        return Advice(
+            to_do="Nothing. This page shows the decision by itself.", run_id=taker["runId"], run_name="open it"
+        )
+    to_do = "Nothing. If the run of this start waits for the event, it finds the event."
+    if taker["isHeld"]:
+        to_do = (
+            f"Resume {taker['definition']}, or wait for a free slot. Then the run starts. If the run waits for this"
+            " event, it finds the event."
+        )
+    return Advice(
+        to_do=to_do,
+        run_id=taker["runId"] or "",
+        run_name=taker["definition"],
+        start_event_id="" if taker["runId"] else taker["eventId"] or "",
+    )
 
 
 def _rejected(schema: dict[str, Any] | None) -> Advice:
@@ -108,6 +131,8 @@ def _without_target(explained: dict[str, Any]) -> Advice:
     buffer = explained["buffer"]
     if buffer["is_open"]:
         return Advice(to_do=f"Wait. A wait with this key that opens within {span(buffer['seconds_left'])} finds it.")
+    if explained["outcome"]["status"] == EventOutcome.BUFFER_OVER:
+        return Advice(to_do=f"Wait some seconds. {IF_IT_STAYS}")
     return Advice(
         to_do="Check the event type and the key with the sender. If a run waits now, send the event again.",
         action="what_if",

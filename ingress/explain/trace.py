@@ -33,9 +33,9 @@ def event_explained(*, tenant_id: uuid.UUID, event: Event, sees_payloads: bool, 
     """Return the decision trace of an event. `rules` are the redaction rules of the tenant.
 
     Shapes: `summary`, `outcome {status, code, reason}`, `correlation {status, reason, keys, tried}`, `schema`, `routing
-    {routed_at, next_at, attempts, waits, triggers, near_misses}`, `buffer {seconds, until, seconds_left, is_open}`,
-    `deliveries`, `delivery_counts` by status, `conflict_of`, `conflicts`, `started_runs`, `resolved_waits`, `more`. For
-    each list, `more` has the number of omitted items.
+    {routed_at, next_at, attempts, waits, triggers, near_misses}`, `buffer {seconds, until, seconds_left, is_open,
+    can_be_taken_by}`, `deliveries`, `delivery_counts` by status, `conflict_of`, `conflicts`, `started_runs`,
+    `resolved_waits`, `more`. For each list, `more` has the number of omitted items.
     Cost: at most four statements.
     """
     now = timezone.now()
@@ -52,9 +52,9 @@ def event_explained(*, tenant_id: uuid.UUID, event: Event, sees_payloads: bool, 
         "event_type": event.event_type,
         "received_at": event.received_at,
         "outcome": {
-            "status": event.outcome,
+            "status": event.shown_outcome,
             "code": event.outcome_code,
-            "reason": redaction.reason(event.outcome_reason),
+            "reason": redaction.reason(event.shown_reason),
         },
         "correlation": {
             "status": event.correlation_status,
@@ -168,6 +168,7 @@ def _buffer_as_json(event: Event, now: datetime) -> dict[str, Any]:
         "until": until,
         "seconds_left": round(left, 1),
         "is_open": left > 0,
+        "can_be_taken_by": event.can_be_taken_by if event.is_buffered and not left else None,
     }
 
 

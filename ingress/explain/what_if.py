@@ -93,7 +93,7 @@ def _repeat(receipt: Receipt) -> dict[str, Any]:
 
 
 def _first(event: Event | None) -> dict[str, Any] | None:
-    return {"id": event.id, "received_at": event.received_at, "outcome": event.outcome} if event else None
+    return {"id": event.id, "received_at": event.received_at, "outcome": event.shown_outcome} if event else None
 
 
 # -- Targets ---------------------------------------------------------------------------------------------------------

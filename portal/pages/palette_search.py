@@ -17,11 +17,11 @@ from django.urls import reverse
 from ingress.search import first_events_by_term
 from portal.navigation import navigation
 from workflows.admin.base import actor_of
+from workflows.event_decisions import shown_outcome
 from workflows.models import Definition, Incident
 from workflows.redaction import rules_of
 from workflows.selectors.incidents import incident_number
 from workflows.selectors.run_search import first_runs_by_term
-from workflows.statuses import EventOutcome
 from workflows.templatetags.times import clock_text, zone_name
 
 MAX_TERM = 200
@@ -92,7 +92,7 @@ def _definitions(tenant_id: uuid.UUID, term: str) -> Iterable[Result]:
 
 def _events(tenant_id: uuid.UUID, term: str) -> Iterable[Result]:
     for event in first_events_by_term(tenant_id=tenant_id, term=term, rules=rules_of(tenant_id), number=SHOWN):
-        outcome = EventOutcome(event["outcome"]).label.lower()
+        outcome = shown_outcome(event["outcome"], event["buffered_until"]).label.lower()
         note = f"{event['event_type']}, {outcome}, received {_moment(event['received_at'])}"
         yield Result(event["event_id"], note, _page("event", event["id"]), "event")
 

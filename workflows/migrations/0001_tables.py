@@ -783,6 +783,7 @@ class Migration(migrations.Migration):
                             ("delivered", "Delivered"),
                             ("partly_delivered", "Partly delivered"),
                             ("buffered", "Buffered"),
+                            ("buffer_over", "Buffer time over"),
                             ("unmatched", "Unmatched"),
                             ("uncorrelated", "Uncorrelated"),
                             ("rejected", "Rejected"),
@@ -827,6 +828,22 @@ class Migration(migrations.Migration):
                     models.JSONField(default=dict, help_text="Result of routing: waits, near misses and triggers."),
                 ),
                 ("buffered_until", models.DateTimeField(blank=True, null=True)),
+                (
+                    "check_again_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Time of the next check of a buffered event that can still be taken after its buffer time.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "can_be_taken_by",
+                    models.JSONField(
+                        blank=True,
+                        help_text="Start or wait that can still take the event after its buffer time.",
+                        null=True,
+                    ),
+                ),
                 (
                     "route_at",
                     models.DateTimeField(

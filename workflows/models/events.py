@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from workflows.event_decisions import buffer_over_text, shown_outcome
 from workflows.models.fields import FoldedField, OrderedJSONField, TenantRow, reversed_field
 from workflows.statuses import CorrelationStatus, DeliveryKind, DeliveryStatus, EventOutcome, EventSource, OutcomeCode
 
@@ -48,6 +49,14 @@ class Event(TenantRow):
     outcome_reason = models.CharField(max_length=500, blank=True, help_text="Sentence of the code (event_decisions).")
     decision_trace = models.JSONField(default=dict, help_text="Result of routing: waits, near misses and triggers.")
     buffered_until = models.DateTimeField(null=True, blank=True)
+    check_again_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="Time of the next check of a buffered event that can still be taken after its buffer time.",
+    )
+    can_be_taken_by = models.JSONField(
+        null=True, blank=True, help_text="Start or wait that can still take the event after its buffer time."
+    )
     route_at = models.DateTimeField(
         default=timezone.now, help_text="Earliest time of the next routing attempt. An error moves it later."
     )
@@ -81,6 +90,23 @@ class Event(TenantRow):
 
     def __str__(self) -> str:
         return f"{self.event_type} {self.event_id}"
+
+    @property
+    def is_buffered(self) -> bool:
+        """Return True if a run can still take the event: its buffer time runs, or the sweep has found a taker."""
+        return any(until is not None and timezone.now() < until for until in (self.buffered_until, self.check_again_at))
+
+    @property
+    def shown_outcome(self) -> EventOutcome:
+        """Return the outcome for screens and the API. `outcome` stays BUFFERED until the sweep decides."""
+        return shown_outcome(self.outcome, self.buffered_until)
+
+    @property
+    def shown_reason(self) -> str:
+        """Return the sentence of the decision for screens and the API."""
+        if self.shown_outcome != EventOutcome.BUFFER_OVER:
+            return self.outcome_reason
+        return f"{self.outcome_reason} {buffer_over_text(self.can_be_taken_by if self.is_buffered else None)}"
 
 
 class EventKey(TenantRow):

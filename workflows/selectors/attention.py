@@ -15,6 +15,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
+from workflows.event_outcomes import has_outcome
 from workflows.models import (
     BulkJob,
     Command,
@@ -61,8 +62,8 @@ EVENT_PROBLEM_WORDS = {
     EventProblem.REJECTED: "rejected in the last 24 hours",
     EventProblem.UNUSED: "received in the last 24 hours, and no run used the event",
 }
-# Nothing used these events, and nothing can use them any more.
-UNUSED_OUTCOMES = (EventOutcome.UNMATCHED, EventOutcome.UNCORRELATED)
+# No run used these events, and their buffer time is over.
+UNUSED_OUTCOMES = (EventOutcome.UNMATCHED, EventOutcome.UNCORRELATED, EventOutcome.BUFFER_OVER)
 
 
 class RunProblem(StrEnum):
@@ -140,7 +141,7 @@ def dead_deliveries(deliveries: QuerySet[EventDelivery]) -> QuerySet[EventDelive
 def events_with_problem(events: QuerySet[Event], problem: str) -> QuerySet[Event]:
     """Return the events of the last 24 hours that have the problem, newest first. Source: `EventProblem`."""
     outcomes = (EventOutcome.REJECTED,) if problem == EventProblem.REJECTED else UNUSED_OUTCOMES
-    recent = events.filter(outcome__in=outcomes, received_at__gte=timezone.now() - RECEIVED_WITHIN)
+    recent = events.filter(has_outcome(*outcomes), received_at__gte=timezone.now() - RECEIVED_WITHIN)
     return recent.order_by("-received_at")
 
 

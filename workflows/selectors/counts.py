@@ -7,6 +7,7 @@ from datetime import timedelta
 from django.db import connection
 from django.utils import timezone
 
+from workflows.event_outcomes import has_outcome
 from workflows.models import Event, Run, Tenant
 from workflows.selectors.navigation import CappedCount
 from workflows.statuses import OPEN_RUN_STATUSES, EventOutcome
@@ -21,7 +22,7 @@ def event_counts(*, tenant_id: uuid.UUID, since_hours: int = 24) -> dict[str, in
     """
     events = Event.objects.filter(tenant_id=tenant_id, received_at__gte=timezone.now() - timedelta(hours=since_hours))
     numbers = {
-        outcome.value: CappedCount(events.filter(outcome=outcome.value), limit=MOST_EVENTS + 1)
+        outcome.value: CappedCount(events.filter(has_outcome(outcome)), limit=MOST_EVENTS + 1)
         for outcome in EventOutcome
     }
     row = Tenant.objects.filter(id=tenant_id).values_list(*numbers.values()).get()

@@ -6,9 +6,11 @@ Source: docs/reference/screens.md#live-updates
 import uuid
 from typing import Any
 
-from django.db.models import Count, F, Max, OuterRef, QuerySet, Subquery
+from django.db.models import BooleanField, Count, ExpressionWrapper, F, Max, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Greatest
+from django.utils import timezone
 
+from workflows.event_outcomes import has_outcome
 from workflows.models import (
     BulkItem,
     BulkJob,
@@ -23,7 +25,7 @@ from workflows.models import (
     Tenant,
 )
 from workflows.selectors.step_counts import uncounted_runs
-from workflows.statuses import OPEN_RUN_STATUSES, BulkItemState, BulkState, DeliveryStatus, Engine
+from workflows.statuses import OPEN_RUN_STATUSES, BulkItemState, BulkState, DeliveryStatus, Engine, EventOutcome
 
 COMMAND_TIMES = ("requested_at", "decided_at", "observed_at")
 DELIVERY_TIMES = ("created_at", "next_attempt_at", "sent_at", "decided_at")
@@ -53,6 +55,8 @@ def event_version(tenant_id: uuid.UUID, object_id: str, **ignored: Any) -> Any:
     return events.values_list(
         "outcome",
         "outcome_reason",
+        "can_be_taken_by",
+        ExpressionWrapper(Q(buffered_until__lte=timezone.now()), output_field=BooleanField()),
         "routed_at",
         "route_at",
         "routing_attempts",
@@ -157,6 +161,10 @@ def _events_of(tenant_id: uuid.UUID) -> list[Subquery]:
         _first(events.order_by("-received_at"), "id"),
         _first(events.order_by("-received_at"), "outcome"),
         _first(events.filter(routed_at__isnull=True).order_by("route_at"), "route_at"),
+        *(
+            _first(events.filter(has_outcome(outcome)).order_by("-received_at"), "id")
+            for outcome in (EventOutcome.BUFFERED, EventOutcome.BUFFER_OVER, EventOutcome.UNMATCHED)
+        ),
         *(
             _first(deliveries.filter(status=status).order_by("-created_at"), "id")
             for status in (DeliveryStatus.PENDING, DeliveryStatus.SENT, DeliveryStatus.DEAD)
