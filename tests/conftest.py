@@ -4,6 +4,7 @@ Tests commit their rows, because the workers must see them. Nothing is rolled ba
 tenant of its own (`tests/support/factories.py`).
 """
 
+import gc
 import os
 import sys
 import tempfile
@@ -55,6 +56,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     django.setup()
     settings.PASSWORD_HASHERS = ["tests.support.password_hashes.FastHasher"]
+    # Each test client builds the middlewares, and would search all static files. Only browsers request such files.
+    settings.WHITENOISE_USE_FINDERS = False
     from workflows.tenancy import Scope, enter_scope, use_system_login
 
     use_system_login()
@@ -85,6 +88,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return LONGEST_FIRST.index(item.path.relative_to(root).parts[0])
 
     items.sort(key=place)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Exempt all modules and collected tests from garbage collection. They exist until the end of the process."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -42,17 +42,18 @@ if CHROMIUM is None:
 
 @pytest.fixture(scope="package")
 def site(database: None) -> Iterator[str]:
-    """Serve the portal over HTTP in a thread of this process. Yield its address."""
+    """Serve the portal and its static files over HTTP in a thread of this process. Yield its address."""
     from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
-
-    from portal.wsgi import application
+    from django.core.wsgi import get_wsgi_application
+    from django.test import override_settings
 
     class QuietHandler(WSGIRequestHandler):
         def log_message(self, format: str, *args: Any) -> None:
             """Write no access log."""
 
     server = ThreadedWSGIServer(("127.0.0.1", 0), QuietHandler)
-    server.set_app(application)
+    with override_settings(WHITENOISE_USE_FINDERS=True):
+        server.set_app(get_wsgi_application())
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
