@@ -89,7 +89,7 @@ BULK = {
     "running": Mark("Running", "run", "blue"),
     "paused": Mark("Paused", "wait", "amber"),
     "stopped": Mark("Stopped", "cancel", "grey"),
-    "done": Mark("All requested", "check", "grey"),
+    "done": Mark("Requests sent", "check", "grey"),
 }
 SIGN_IN = {
     "signed_in": Mark("Signed in", "ok", "green"),
@@ -113,16 +113,27 @@ SIGN_IN = {
     "superuser_granted": Mark("Superuser rights given", "key", "amber"),
     "superuser_revoked": Mark("Superuser rights taken", "off", "amber"),
 }
-# Outcome of one run of a bulk job. The word of "open" is not "Accepted": an accepted request has no outcome yet.
-OUTCOME = {
+# Request for one run of a bulk job. A request that was sent is not an outcome.
+ITEM = {
     "pending": Mark("Not requested yet", "todo", "grey"),
-    "open": Mark("Open", "run", "blue"),
-    "succeeded": Mark("Succeeded", "ok", "green"),
+    "accepted": Mark("Requested", "check", "blue"),
+    "refused": Mark("Refused", "warn", "amber"),
+    "failed": Mark("Request failed", "failed", "red"),
+    "unknown": Mark("Unknown", "unknown", "violet"),
+    "ineligible": Mark("Left out", "off", "grey"),
+    "stopped": Mark("Not requested", "off", "grey"),
+}
+# Outcome of one run of a bulk job. The word of "open" is not "Requested": a request has no outcome yet.
+OUTCOME = {
     "failed": Mark("Failed", "failed", "red"),
+    "refused": Mark("Refused", "warn", "amber"),
+    "unknown": Mark("Unknown", "unknown", "violet"),
+    "open": Mark("Open", "run", "blue"),
+    "pending": Mark("Not requested yet", "todo", "grey"),
+    "not_requested": Mark("Not requested", "off", "grey"),
     "canceled": Mark("Canceled", "cancel", "grey"),
     "ended": Mark("Ended by itself", "off", "grey"),
-    "not_started": Mark("Not accepted", "warn", "amber"),
-    "unknown": Mark("Unknown", "unknown", "violet"),
+    "succeeded": Mark("Succeeded", "ok", "green"),
     "left_out": Mark("Left out", "off", "grey"),
 }
 LOG = {
@@ -141,6 +152,7 @@ MARKS = {
     "command": COMMAND,
     "bulk": BULK,
     "sign_in": SIGN_IN,
+    "item": ITEM,
     "outcome": OUTCOME,
     "log": LOG,
 }

@@ -249,29 +249,31 @@ class BulkState(TextChoices):
 
 
 class BulkItemState(TextChoices):
-    PENDING = "pending", "Pending"
-    ACCEPTED = "accepted", "Accepted"
+    PENDING = "pending", "Not requested yet"
+    ACCEPTED = "accepted", "Requested"
     REFUSED = "refused", "Refused"
-    FAILED = "failed", "Failed"
+    FAILED = "failed", "Request failed"
     UNKNOWN = "unknown", "Unknown"
-    INELIGIBLE = "ineligible", "Not eligible"
-    STOPPED = "stopped", "Stopped"
+    INELIGIBLE = "ineligible", "Left out"
+    STOPPED = "stopped", "Not requested"
 
 
 class BulkOutcome(TextChoices):
     """Outcome of one run of a bulk job: the state of the new run of a replay, or of the run itself.
 
-    `Accepted` is not an outcome, because the effect of an accepted request is not known yet.
+    `Accepted` is not an outcome, because the effect of an accepted request is not known yet. The lists show the items
+    in the order of the members: the worst outcome first.
     """
 
-    PENDING = "pending", "Not requested yet"
-    OPEN = "open", "Open"
-    SUCCEEDED = "succeeded", "Succeeded"
     FAILED = "failed", "Failed"
+    REFUSED = "refused", "Refused"
+    UNKNOWN = "unknown", "Unknown"
+    OPEN = "open", "Open"
+    PENDING = "pending", "Not requested yet"
+    NOT_REQUESTED = "not_requested", "Not requested"
     CANCELED = "canceled", "Canceled or terminated"
     ENDED = "ended", "Ended by itself"
-    NOT_STARTED = "not_started", "Not accepted"
-    UNKNOWN = "unknown", "Unknown"
+    SUCCEEDED = "succeeded", "Succeeded"
     LEFT_OUT = "left_out", "Left out"
 
 

@@ -19,6 +19,20 @@ def gate(condition: str) -> dict[str, Any]:
     }
 
 
+def actions_stay_in_sight(page: Any) -> None:
+    """Check that the buttons of a long preview are on the first screen, and that they cover no field with the focus."""
+    reason, start = page.locator("#id_reason"), page.get_by_role("button", name="Start 1 first")
+    for width, height in ((1440, 560), (390, 700)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+        box = start.bounding_box()
+        assert 0 < box["y"] < height - box["height"], (width, box)
+        assert reason.bounding_box()["y"] + 34 > box["y"], "the preview is too short to show anything"
+        reason.focus()
+        assert reason.bounding_box()["y"] + reason.bounding_box()["height"] < start.bounding_box()["y"], width
+    page.set_viewport_size({"width": 1440, "height": 900})
+
+
 def test_triage_an_incident_and_bulk_replay_it(
     page: Any, site: str, driver: TenantDriver, member: dict[str, Any]
 ) -> None:
@@ -43,11 +57,12 @@ def test_triage_an_incident_and_bulk_replay_it(
     page.get_by_role("button", name="Preview on version 2").click()
     page.get_by_role("heading", name="Replay 3 runs?").wait_for()
     assert page.get_by_role("heading", name="Failures per hour").is_visible()  # the preview is on the same page
+    actions_stay_in_sight(page)
     page.get_by_role("button", name="Start 1 first").click()
     page.get_by_text("The first replay has succeeded.").wait_for()
     page.get_by_text("waiting for you").wait_for()
     page.get_by_role("button", name="Start the other 2").click()
-    page.get_by_text("Each new run succeeded").wait_for()
+    page.get_by_text("3 of 3 succeeded").wait_for()
     assert page.locator("[aria-labelledby=h-fl] tbody .pill", has_text="Succeeded").count() == 3
 
     page.get_by_role("link", name="Resolved in…").click()

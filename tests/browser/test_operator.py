@@ -63,7 +63,7 @@ def test_bulk_cancel_shows_one_result_per_run(
     page.get_by_role("heading", name="Cancel 2 runs?").wait_for()
     assert not Command.objects.filter(run__in=runs).exists(), "the preview must not send commands"
     page.get_by_role("button", name="Cancel 2 runs").click()
-    page.locator(".pill", has_text="All requested").wait_for()
+    page.locator(".pill", has_text="of 2 canceled").wait_for()
     for run in runs:
         driver.wait_for_run("CANCELED", id=run.id)
     page.get_by_role("link", name="Canceled 2").wait_for()
@@ -92,7 +92,7 @@ def test_bulk_job_of_filter_has_preview_and_stop_has_confirmation(
     follow(page, page.get_by_role("link", name="Stop…"))
     assert "sends no more requests" in page.inner_text("main, #content")
     page.get_by_role("button", name="Stop this job").click()
-    page.get_by_role("link", name="Not accepted 2").wait_for()
+    page.get_by_role("link", name="Not requested 2").wait_for()
 
 
 def test_invalid_json_error_is_shown_beside_field(

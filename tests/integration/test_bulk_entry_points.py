@@ -166,7 +166,7 @@ def test_list_action_creates_a_job_and_shows_its_preview(tenant: Any, cancel_acc
     assert (item_counts(job), job.reason) == ({"accepted": 2, "ineligible": 1}, "twice")
     page = " ".join(client.get(response.url).content.decode().split())
     assert "<b>0</b> canceled" in page  # accepted is not canceled
-    assert "<b>2</b> accepted, still open" in page
+    assert "<b>2</b> requested, still open" in page
     assert "data-live data-version" in page  # the runs are still open
     BulkJob.objects.filter(id=job.id).update(ended_at=timezone.now() - timedelta(hours=1))
     assert "data-live data-version" not in client.get(response.url).content.decode()
@@ -235,7 +235,8 @@ def test_job_page_posts_requests_and_stop_asks_for_confirmation(tenant: Any, can
     assert "BULK_JOB_STATE" in step("resume")
     assert (reload_job(job).state, item_counts(job)) == ("stopped", {"stopped": 3})
     listed = client.get(reverse("admin:workflows_bulkjob_changelist")).content.decode()
-    assert '<b class="tint c-amber">3</b> not accepted' in " ".join(listed.split())
+    assert '<b class="tint c-grey">3</b> not requested' in " ".join(listed.split())
+    assert "0 of 3 canceled, 3 not requested</span>" in client.get(page).content.decode()
 
 
 def test_results_are_paginated(tenant: Any, cancel_accepted: None) -> None:
@@ -245,8 +246,8 @@ def test_results_are_paginated(tenant: Any, cancel_accepted: None) -> None:
     page = reverse("admin:workflows_bulkjob_change", args=[job.id])
     first = client.get(page).content.decode()
     assert first.count("<bdi>made-") == 50
-    assert "after=50" in first
-    assert client.get(f"{page}?outcome=open&after=100").content.decode().count("<bdi>made-") == 20
+    assert "after=open.50" in first
+    assert client.get(f"{page}?outcome=open&after=open.100").content.decode().count("<bdi>made-") == 20
     assert client.get(f"{page}?outcome=nonsense&after=x").status_code == 400
 
 

@@ -208,6 +208,6 @@ def test_paused_job_and_earlier_results_stay_on_the_page(tenant: Any, incident: 
     fields = {"idempotency_key": str(new_id()), "shown_on": "incident"}
     assert client.post(resume, fields).url == page_of(incident)
     end_replays(complete_job(job), "SUCCEEDED", "SUCCEEDED")
-    assert "Each new run succeeded" in client.get(page_of(incident)).content.decode()
+    assert "2 of 2 succeeded</span>" in client.get(page_of(incident)).content.decode()
     viewer = member_of(tenant, role="viewer").get(page_of(incident)).content.decode()
     assert "Start the other" not in viewer

@@ -240,16 +240,19 @@ def test_outcome_is_the_state_of_the_new_runs_and_failures_can_be_replayed_again
     api, client = Api(make_token(tenant)), member_of(tenant)
     page = reverse("admin:workflows_bulkjob_change", args=[job.id])
     outcomes = {name: number for name, number in bulk_outcomes(job).items() if number}
-    assert outcomes == {"open": 3, "not_started": 1}
+    assert outcomes == {"open": 3, "refused": 1}
     assert "<b>0</b> succeeded" in client.get(page).content.decode()
     end_replays(job, "FAILED", "TIMED_OUT", "SUCCEEDED")
     outcomes = {name: number for name, number in bulk_outcomes(job).items() if number}
-    assert outcomes == {"failed": 2, "succeeded": 1, "not_started": 1}
+    assert outcomes == {"failed": 2, "succeeded": 1, "refused": 1}
     assert api.get(f"/bulk/{job.id}").json()["outcomes"]["failed"] == 2
     items = api.get(f"/bulk/{job.id}/items?outcome=failed").json()["results"]
     assert [(item["outcome"], item["new_run_status"]) for item in items] == [
         ("failed", "FAILED"), ("failed", "TIMED_OUT"),
     ]  # fmt: skip
+    shown = client.get(page).content.decode()
+    assert "1 of 4 succeeded, 2 failed, 1 refused</span>" in shown
+    assert [shown.index(str(runs[n].id)) for n in (0, 1, 3, 2)] == sorted(shown.index(str(run.id)) for run in runs)
     shown = client.get(f"{page}?outcome=failed").content.decode()
     assert "Replay the 2 failures again" in shown
     assert [str(run.id) in shown for run in runs] == [True, True, False, False]

@@ -11,7 +11,8 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 
 from workflows.admin.base import actor_of
-from workflows.admin.bulk_page import result_parts, shown_state
+from workflows.admin.bulk_page import shown_state
+from workflows.admin.bulk_results import result_parts
 from workflows.admin.bulk_steps import BulkStepViews
 from workflows.admin.live import live_page
 from workflows.errors import unknown_name
@@ -85,4 +86,5 @@ def _rows(jobs: Sequence[BulkJob]) -> list[dict[str, Any]]:
     outcomes: dict[uuid.UUID, dict[str, int]] = {}
     for action in {job.action for job in counted}:
         outcomes |= bulk_outcomes_of([job for job in counted if job.action == action])
-    return [{"job": job, "state": shown_state(job), "result": result_parts(job, outcomes.get(job.id))} for job in jobs]
+    results = {job.id: result_parts(job.action, outcomes[job.id]) for job in jobs if job.id in outcomes}
+    return [{"job": job, "state": shown_state(job), "result": results.get(job.id)} for job in jobs]

@@ -1,10 +1,13 @@
 """Template context of the page of one bulk job: the preview before the start, the outcome of each run after it."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import F
 from django.http import HttpRequest
 
+from workflows.admin.bulk_results import outcome_shares, result_mark
 from workflows.errors import unknown_name
 from workflows.models import BulkItem, BulkJob, Run
 from workflows.selectors.bulk_first_runs import first_inputs
@@ -17,6 +20,7 @@ from workflows.services.bulk.preview_facts import PreviewFacts, preview_facts
 from workflows.services.bulk.results import (
     item_outcome_of,
     items_with_outcome,
+    items_worst_first,
     started_count,
 )
 from workflows.services.bulk.selection import selection_in_words
@@ -26,16 +30,16 @@ from workflows.statuses import BulkOutcome, BulkState, CommandAction, ReplayVers
 from workflows.templatetags.pointsman import duration
 
 SHOWN_ITEMS = 50
+PLACE = re.compile(rf"({'|'.join(BulkOutcome.values)})\.[0-9]{{1,9}}")
 FIRST_TONES = {BulkOutcome.SUCCEEDED: "green", BulkOutcome.OPEN: "blue", BulkOutcome.PENDING: "blue"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """Item with its outcome and, for a replay, its new run."""
+    """Item with its outcome, and with its new run for a replay. `item` has `run_status` and `command_state`."""
 
-    item: BulkItem
+    item: Any
     label: str
-    outcome: str
     new_run: Run | None
 
 
@@ -47,21 +51,14 @@ def job_rows(request: HttpRequest, job: BulkJob, outcomes: dict[str, int]) -> di
     chosen, after = request.GET.get("outcome", ""), request.GET.get("after", "")
     repeats = request.GET.get("repeats", "")
     problem = _page_problem(chosen, after, repeats)
-    found = items_with_outcome(job, "" if problem else chosen).select_related("command")
-    if repeats:
-        found = found.filter(repeats_effects=True)
-    page = [] if problem else list(found.filter(position__gt=int(after or 0))[: SHOWN_ITEMS + 1])
+    page = [] if problem else _page_of_items(job, outcomes, chosen=chosen, after=after, repeats=bool(repeats))
     ids = [item.new_run_id for item in page if item.new_run_id is not None]
     new_runs = replay_runs(tenant_id=job.tenant_id, ids=ids)
     rows = [
-        Row(
-            item,
-            item_label(item) if job.incident_id else item.target_label,
-            item_outcome_of(job.action, item.state, item.run_status),
-            new_runs.get(item.new_run_id),
-        )
+        Row(item, item_label(item) if job.incident_id else item.target_label, new_runs.get(item.new_run_id))
         for item in page[:SHOWN_ITEMS]
     ]
+    last = page[SHOWN_ITEMS - 1] if len(page) > SHOWN_ITEMS else None
     return {
         "chips": [
             {"value": outcome, "count": number, "is_chosen": outcome == chosen}
@@ -74,8 +71,22 @@ def job_rows(request: HttpRequest, job: BulkJob, outcomes: dict[str, int]) -> di
         "repeats_count": preview_facts(job).repeats,
         "rows": rows,
         "is_first": not after,
-        "next_after": page[SHOWN_ITEMS - 1].position if len(page) > SHOWN_ITEMS else None,
+        "next_after": f"{last.outcome}.{last.position}" if last else "",
     }
+
+
+def _page_of_items(job: BulkJob, outcomes: dict[str, int], *, chosen: str, after: str, repeats: bool) -> list[Any]:
+    """Return the items of one page, the worst outcome first, and one more if another page follows. Cost: one statement.
+
+    `after` is the outcome and the position of the last item of the page before: `failed.50`.
+    """
+    items = BulkItem.objects.filter(tenant_id=job.tenant_id, job=job).annotate(command_state=F("command__state"))
+    if repeats:
+        items = items.filter(repeats_effects=True)
+    outcome, _, position = after.partition(".")
+    wanted = {name: number if chosen in ("", name) else 0 for name, number in outcomes.items()}
+    place = (outcome, int(position)) if after else None
+    return items_worst_first([(job, items)], {job.id: wanted}, most=SHOWN_ITEMS + 1, after=place)[job.id]
 
 
 def preview_context(job: BulkJob) -> dict[str, Any]:
@@ -138,11 +149,10 @@ def progress_context(job: BulkJob, outcomes: dict[str, int]) -> dict[str, Any]:
         "chosen_by": selection_in_words(job),
         "time_needed": duration(outcomes[BulkOutcome.PENDING] / job.rate_per_second),
         "shown_state": shown_state(job),
+        "result": result_mark(job.action, outcomes),
         "waits_for_worker": job_waits_for_worker(job),
         "started": started,
-        "not_started": outcomes[BulkOutcome.NOT_STARTED],
         "shares": outcome_shares(outcomes),
-        "is_settled": job.ended_at is not None and not outcomes[BulkOutcome.OPEN],
         "has_failures": bulk_failures(job).exists(),
         "pause_reason": bulk_pause_reason(job),
         "commands": bulk_commands(job),
@@ -160,56 +170,6 @@ def shown_state(job: BulkJob) -> str:
     return "waiting" if job_waits_for_worker(job) else job.state
 
 
-def result_parts(job: BulkJob, outcomes: dict[str, int] | None) -> list[dict[str, Any]]:
-    """Return the result of a job: numbers, each with a word and the class of its tone.
-
-    The main numbers are shown also if they are 0.
-    """
-    if outcomes is None:
-        return []
-    if job.action == CommandAction.REPLAY:
-        parts = [
-            (started_count(outcomes), "started", "", True),
-            (outcomes[BulkOutcome.SUCCEEDED], "succeeded", "green", True),
-            (outcomes[BulkOutcome.FAILED], "failed", "red", True),
-            (outcomes[BulkOutcome.OPEN], "open", "blue", True),
-            (outcomes[BulkOutcome.CANCELED], "canceled", "grey", False),
-            (outcomes[BulkOutcome.NOT_STARTED], "not started", "amber", False),
-        ]
-    else:
-        done = "canceled" if job.action == CommandAction.CANCEL else "terminated"
-        parts = [
-            (outcomes[BulkOutcome.CANCELED], done, "green", True),
-            (outcomes[BulkOutcome.OPEN], "still open", "blue", True),
-            (outcomes[BulkOutcome.ENDED], "ended by itself", "grey", False),
-            (outcomes[BulkOutcome.NOT_STARTED], "not accepted", "amber", False),
-        ]
-    parts += [
-        (outcomes[BulkOutcome.UNKNOWN], "unknown", "violet", False),
-        (outcomes[BulkOutcome.PENDING], "not requested yet", "grey", False),
-        (outcomes[BulkOutcome.LEFT_OUT], "left out", "grey", False),
-    ]
-    return [
-        {"number": number, "word": word, "tone": f"c-{tone}" if number and tone else ""}
-        for number, word, tone, is_main in parts
-        if number or is_main
-    ]
-
-
-def outcome_shares(outcomes: dict[str, int]) -> list[dict[str, Any]]:
-    """Return the parts of the bar, in percent of the runs that have started or that will start.
-
-    So the bar is full when each run has started. One failure of many runs is a small part of it.
-    """
-    tones = {"failed": "red", "succeeded": "green", "canceled": "grey", "open": "blue"}
-    whole = started_count(outcomes) + outcomes[BulkOutcome.PENDING]
-    return [
-        {"tone": tone, "percent": f"{100 * outcomes[name] / whole:.2f}"}
-        for name, tone in tones.items()
-        if outcomes[name]
-    ]
-
-
 def _versions(job: BulkJob, found: PreviewFacts) -> list[dict[str, Any]]:
     """Return the choices of the version. They have numbers if all runs have one definition and one version."""
     labels = {
@@ -225,8 +185,8 @@ def _page_problem(outcome: str, after: str, repeats: str) -> str:
     """Return the reason why the page of rows cannot be shown, or an empty text."""
     if outcome and outcome not in BulkOutcome.values:
         return unknown_name(outcome, BulkOutcome.values, kind="outcome")
-    if after and not (after.isascii() and after.isdecimal() and len(after) <= 9):
-        return "The position in the list must be a whole number."
+    if after and not PLACE.fullmatch(after):
+        return "The position in the list must be an outcome and a number, for example failed.50."
     if repeats not in ("", "yes"):
         return unknown_name(repeats, ["yes"], kind="value of repeats")
     return ""

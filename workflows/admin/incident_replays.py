@@ -8,11 +8,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from workflows.admin.bulk_page import outcome_shares, shown_state
+from workflows.admin.bulk_page import shown_state
+from workflows.admin.bulk_results import outcome_shares, result_mark, result_parts
 from workflows.models import BulkItem, BulkJob, Incident, Run
 from workflows.selectors.incident_page import IncidentPage
 from workflows.selectors.incident_replays import VersionReplays, failures_and_replays, replays_by_version
-from workflows.services.bulk.results import bulk_outcomes_of, first_items_of, item_outcome_of, started_count
+from workflows.services.bulk.results import bulk_outcomes_of, item_outcome_of, items_worst_first, started_count
 from workflows.services.bulk.selectors import item_label
 from workflows.statuses import BulkItemState, BulkOutcome, BulkState, CommandAction
 
@@ -25,7 +26,6 @@ class Tried:
 
     item: BulkItem
     label: str
-    outcome: str
     new_run: Run | None
 
 
@@ -36,16 +36,16 @@ def replays_context(incident: Incident, page: IncidentPage) -> dict[str, Any]:
     """
     versions, newest_of_runs = replays_by_version(incident)
     full = [job for place, job in enumerate(page.jobs) if place == 0 or job.ended_at is None]
-    items = first_items_of(full, most=SHOWN_ITEMS)
+    outcomes_of = bulk_outcomes_of(page.jobs)
+    items = _tried_items(full, outcomes_of)
     wanted = {failure.newest_id for replays in versions.values() for failure in replays.failures}
     wanted |= {item.new_run_id for item in items if item.new_run_id is not None}
     failures, runs = failures_and_replays(incident, ids=wanted)
     tried: dict[uuid.UUID, list[Tried]] = defaultdict(list)
     for item in items:
         run = runs.get(item.new_run_id) if item.new_run_id else None
-        outcome = item_outcome_of(item.job.action, item.state, run.status if run else None)
-        tried[item.job_id].append(Tried(item, item_label(item), outcome, run))
-    jobs = _jobs(page.jobs, tried)
+        tried[item.job_id].append(Tried(item, item_label(item), run))
+    jobs = _jobs(page.jobs, outcomes_of, tried)
     published = incident.definition.published_version
     return {
         "failures": failures,
@@ -64,7 +64,12 @@ def _all_replays(by_status: dict[str, int]) -> dict[str, Any]:
     outcomes = dict.fromkeys(BulkOutcome.values, 0)
     for status, runs in by_status.items():
         outcomes[item_outcome_of(CommandAction.REPLAY, BulkItemState.ACCEPTED, status)] += runs
-    return {"outcomes": outcomes, "total": started_count(outcomes), "shares": outcome_shares(outcomes)}
+    return {
+        "outcomes": outcomes,
+        "total": started_count(outcomes),
+        "result": result_mark(CommandAction.REPLAY, outcomes),
+        "shares": outcome_shares(outcomes),
+    }
 
 
 def _shown(replays: VersionReplays | None, runs: dict[uuid.UUID, Any]) -> dict[str, Any] | None:
@@ -85,8 +90,15 @@ def _shown(replays: VersionReplays | None, runs: dict[uuid.UUID, Any]) -> dict[s
     }
 
 
-def _jobs(jobs: list[BulkJob], tried: dict[uuid.UUID, list[Tried]]) -> list[dict[str, Any]]:
-    outcomes_of = bulk_outcomes_of(jobs)
+def _tried_items(jobs: list[BulkJob], outcomes_of: dict[uuid.UUID, dict[str, int]]) -> list[BulkItem]:
+    """Return the first SHOWN_ITEMS items of each job that it has tried, the worst outcome first."""
+    tried = [(job, BulkItem.objects.filter(tenant_id=job.tenant_id, job=job, attempts__gt=0)) for job in jobs]
+    return [item for items in items_worst_first(tried, outcomes_of, most=SHOWN_ITEMS).values() for item in items]
+
+
+def _jobs(
+    jobs: list[BulkJob], outcomes_of: dict[uuid.UUID, dict[str, int]], tried: dict[uuid.UUID, list[Tried]]
+) -> list[dict[str, Any]]:
     found = []
     for place, job in enumerate(jobs):
         outcomes = outcomes_of[job.id]
@@ -97,7 +109,8 @@ def _jobs(jobs: list[BulkJob], tried: dict[uuid.UUID, list[Tried]]) -> list[dict
                 "shown_state": shown_state(job),
                 "outcomes": outcomes,
                 "started": started,
-                "not_started": outcomes[BulkOutcome.NOT_STARTED],
+                "result": result_mark(job.action, outcomes),
+                "parts": result_parts(job.action, outcomes),
                 "shares": outcome_shares(outcomes),
                 "is_first_alone": job.state == BulkState.PAUSED and job.is_first_only and started <= 1,
                 "is_full": place == 0 or job.ended_at is None,

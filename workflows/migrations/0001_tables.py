@@ -2239,13 +2239,13 @@ class Migration(migrations.Migration):
                     "state",
                     models.CharField(
                         choices=[
-                            ("pending", "Pending"),
-                            ("accepted", "Accepted"),
+                            ("pending", "Not requested yet"),
+                            ("accepted", "Requested"),
                             ("refused", "Refused"),
-                            ("failed", "Failed"),
+                            ("failed", "Request failed"),
                             ("unknown", "Unknown"),
-                            ("ineligible", "Not eligible"),
-                            ("stopped", "Stopped"),
+                            ("ineligible", "Left out"),
+                            ("stopped", "Not requested"),
                         ],
                         default="pending",
                         max_length=20,
@@ -2299,7 +2299,8 @@ class Migration(migrations.Migration):
             options={
                 "db_table": "workflow_bulk_items",
                 "indexes": [
-                    models.Index(fields=["tenant", "job", "state", "position"], name="workflow_bulk_items_by_state")
+                    models.Index(fields=["tenant", "job", "state", "position"], name="workflow_bulk_items_by_state"),
+                    models.Index(fields=["tenant", "job", "position"], name="workflow_bulk_items_in_order"),
                 ],
                 "constraints": [
                     models.UniqueConstraint(fields=("tenant", "job", "target_id"), name="workflow_bulk_items_once")

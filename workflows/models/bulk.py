@@ -95,7 +95,10 @@ class BulkItem(TenantRow):
     class Meta:
         db_table = "workflow_bulk_items"
         constraints = [models.UniqueConstraint(fields=["tenant", "job", "target_id"], name="workflow_bulk_items_once")]
-        indexes = [models.Index(fields=["tenant", "job", "state", "position"], name="workflow_bulk_items_by_state")]
+        indexes = [
+            models.Index(fields=["tenant", "job", "state", "position"], name="workflow_bulk_items_by_state"),
+            models.Index(fields=["tenant", "job", "position"], name="workflow_bulk_items_in_order"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.target_id} {self.state}"

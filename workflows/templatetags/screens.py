@@ -6,7 +6,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from workflows.models import BulkJob
-from workflows.status_marks import MARKS
+from workflows.status_marks import MARKS, Mark
 from workflows.statuses import BulkOutcome, BulkState, CommandAction
 
 register = template.Library()
@@ -43,8 +43,13 @@ def status(kind: str, value: str, size: str = "") -> SafeString:
 
     `kind` is a key of `status_marks.MARKS`. `size` is "lg" in the title of a page.
     """
-    word, name, tone = MARKS[kind][value]
-    return format_html('<span class="pill c-{} {}">{}{}</span>', tone, size, icon(name), word)
+    return mark_pill(MARKS[kind][value], size)
+
+
+@register.simple_tag
+def mark_pill(mark: Mark, size: str = "") -> SafeString:
+    """Render a word with its icon and its colour. `size` is "lg" in the title of a page."""
+    return format_html('<span class="pill c-{} {}">{}{}</span>', mark.tone, size, icon(mark.icon), mark.word)
 
 
 @register.simple_tag

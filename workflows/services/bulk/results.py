@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Value
 
 from workflows.actors import Actor
 from workflows.errors import InputInvalid
@@ -27,9 +27,9 @@ from workflows.statuses import (
 _NO_REQUEST = {
     BulkItemState.PENDING: BulkOutcome.PENDING,
     BulkItemState.INELIGIBLE: BulkOutcome.LEFT_OUT,
-    BulkItemState.REFUSED: BulkOutcome.NOT_STARTED,
-    BulkItemState.FAILED: BulkOutcome.NOT_STARTED,
-    BulkItemState.STOPPED: BulkOutcome.NOT_STARTED,
+    BulkItemState.REFUSED: BulkOutcome.REFUSED,
+    BulkItemState.FAILED: BulkOutcome.REFUSED,
+    BulkItemState.STOPPED: BulkOutcome.NOT_REQUESTED,
 }
 _NEW_RUN = {
     RunStatus.SUCCEEDED: BulkOutcome.SUCCEEDED,
@@ -93,17 +93,38 @@ def bulk_outcomes_of(jobs: Sequence[BulkJob]) -> dict[uuid.UUID, dict[str, int]]
     return counts
 
 
-def first_items_of(jobs: Sequence[BulkJob], *, most: int) -> list[BulkItem]:
-    """Return the first items of each job for which a request was sent, in their order. Cost: one statement."""
-    slices = [
-        BulkItem.objects.filter(tenant_id=job.tenant_id, job=job, attempts__gt=0).order_by("position")[:most]
-        for job in jobs
-    ]
-    found = list(slices[0].union(*slices[1:], all=True)) if slices else []
-    known = {job.id: job for job in jobs}
-    for item in found:
+def items_worst_first(
+    items_of: Sequence[tuple[BulkJob, QuerySet[Any]]],
+    outcomes_of: dict[uuid.UUID, dict[str, int]],
+    *,
+    most: int,
+    after: tuple[str, int] | None = None,
+) -> dict[uuid.UUID, list[Any]]:
+    """Return the first `most` of the given items of each job, in the order of the members of `BulkOutcome`.
+
+    Items with one outcome are in their order in the job. `outcomes_of` has the counts of `bulk_outcomes_of`: no item is
+    searched with an outcome that no item has. `after` is the outcome and the position of the last item that was shown.
+    Each item has `run_status`, `outcome` and its job.
+
+    Cost: one statement, or none. Each outcome is one part of it, which reads the items in the order of an index.
+    """
+    order, known = list(BulkOutcome), {job.id: job for job, _ in items_of}
+    first = order.index(BulkOutcome(after[0])) if after else 0
+    parts = []
+    for job, items in items_of:
+        for outcome in order[first:]:
+            if not outcomes_of[job.id][outcome]:
+                continue
+            part = with_run_status(items, job).filter(outcome_condition(job.action, outcome))
+            if after and outcome == after[0]:
+                part = part.filter(position__gt=after[1])
+            parts.append(part.annotate(outcome=Value(str(outcome))).order_by("position")[:most])
+    rows = list(parts[0].union(*parts[1:], all=True)) if parts else []
+    found: dict[uuid.UUID, list[Any]] = {job_id: [] for job_id in known}
+    for item in sorted(rows, key=lambda item: (order.index(item.outcome), item.position)):
         item.job = known[item.job_id]
-    return sorted(found, key=lambda item: item.position)
+        found[item.job_id].append(item)
+    return {job_id: items[:most] for job_id, items in found.items()}
 
 
 def started_count(outcomes: dict[str, int]) -> int:
