@@ -272,6 +272,8 @@ def _other_screens() -> Iterator[Cell]:
         "workflows_definition_lab", OPERATOR, body=lambda ids: {**lab, "event": ids["event"]}, writes=False,
         is_alone=True,
     )  # fmt: skip
+    yield get_cell("workflows_definition_choose", VIEWER)
+    yield post_cell("workflows_definition_choose", NOBODY, denied_statuses=REFUSED)
     yield get_cell("workflows_definition_start", VIEWER, "definition")
     yield post_cell(
         "workflows_definition_start", OPERATOR, "definition", body=lambda ids: {"payload": "{}"}, is_recorded=True

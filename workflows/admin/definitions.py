@@ -22,6 +22,7 @@ from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import StartRunForm
 from workflows.admin.live import live_page
 from workflows.admin.problem_filters import DefinitionProblemFilter
+from workflows.admin.start_choice import StartChoiceViews
 from workflows.errors import PermissionRefused, PortalError
 from workflows.models import Definition
 from workflows.selectors.definition_page import page_annotations
@@ -31,7 +32,7 @@ from workflows.statuses import Role
 
 
 @admin.register(Definition)
-class DefinitionAdmin(BundlePages, DefinitionCommandViews, DefinitionEditViews, ExpressionLabViews):
+class DefinitionAdmin(BundlePages, DefinitionCommandViews, DefinitionEditViews, ExpressionLabViews, StartChoiceViews):
     list_display = ("key",)  # the template of the list has its own columns
     list_filter = (DefinitionProblemFilter,)
     search_fields = ("key", "name")
@@ -48,7 +49,8 @@ class DefinitionAdmin(BundlePages, DefinitionCommandViews, DefinitionEditViews, 
     def get_urls(self) -> list[URLPattern]:
         start = self.admin_site.admin_view(self.start_view)
         own = [path("<uuid:pk>/start/", start, name="workflows_definition_start")]
-        return [*own, *self.lab_urls(), *self.command_urls(), *self.edit_urls(), *super().get_urls()]
+        own += [*self.start_choice_urls(), *self.lab_urls(), *self.command_urls(), *self.edit_urls()]
+        return [*own, *super().get_urls()]
 
     @method_decorator(require_safe)
     @live_page(definition_version)
