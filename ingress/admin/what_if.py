@@ -14,7 +14,6 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
 from ingress.admin.stored_events import restored_envelope, shown_envelope, stored_event
-from ingress.explain.remarks import event_remarks
 from ingress.explain.what_if import event_what_if
 from ingress.explain.what_if_correlation import MAX_EVENTS, correlation_what_if
 from workflows.actors import Actor
@@ -132,12 +131,12 @@ def tone_of(result: dict[str, Any] | None) -> str:
 
 
 def result_context(actor: Actor, result: dict[str, Any] | None, payload: Any) -> dict[str, Any]:
-    """Return what `portal/_what_if_result.html` needs: the result with filters of waits, remarks, and run keys.
+    """Return what the templates of a check need: the result with the filters of its waits, its tone, and run keys.
 
-    Cost: one statement, and one more if there are waits.
+    Cost: one statement if there are waits.
     """
     if not result:
-        return {"result": result, "tone": tone_of(result), "run_keys": {}, "remarks": {}}
+        return {"result": result, "tone": tone_of(result), "run_keys": {}}
     rows = [*result["waits"], *result["near_misses"]]
     filters = wait_filters(actor, [wait["wait_id"] for wait in result["waits"]], payload)
     shown = {
@@ -147,8 +146,7 @@ def result_context(actor: Actor, result: dict[str, Any] | None, payload: Any) ->
         "near_misses": [near for near in result["near_misses"] if "closed_at" not in near],
     }
     keys = {str(row["run_id"]): row["key"] for row in rows if row["key"] != HIDDEN}
-    remarks = event_remarks(actor, result, payload)
-    return {"result": shown, "tone": tone_of(result), "run_keys": keys, "remarks": remarks}
+    return {"result": shown, "tone": tone_of(result), "run_keys": keys}
 
 
 def wait_filters(actor: Actor, ids: list[uuid.UUID], payload: Any) -> dict[uuid.UUID, list[dict[str, Any]]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ingress.dispatch.routing import EventPlan, plan_event_routes
 from ingress.explain.forecast import forecast_as_json, tasks_of, trigger_forecast, wait_forecast
+from ingress.explain.remarks import event_remarks
 from ingress.explain.trace import current_waits, near_misses_as_json, schema_as_json
 from ingress.explain.what_if_summary import what_if_summary
 from ingress.intake.envelope import read_event_envelope
@@ -32,11 +33,13 @@ def event_what_if(*, actor: Actor, value: Any) -> dict[str, Any]:
 
     Shapes: `summary`; `answer {status, code, message, details}` (the response of the REST entry point); `outcome
     {status, reason}` (the expected outcome, or None); `first` (the stored event with the same id); `correlation`,
-    `schema`, `near_misses`, `buffer_seconds`; `waits` and `triggers` (each item has a `forecast`).
+    `schema`, `near_misses`, `buffer_seconds`; `waits` and `triggers` (each item has a `forecast`);
+    `remarks` (see `event_remarks`).
     """
     with reading_only():
         result = _result(actor, value)
-    return {"summary": what_if_summary(result), **result}
+        remarks = event_remarks(actor, result, value.get("payload") if isinstance(value, dict) else None)
+    return {"summary": what_if_summary(result), **result, "remarks": remarks}
 
 
 def _result(actor: Actor, value: Any) -> dict[str, Any]:

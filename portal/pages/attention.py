@@ -223,15 +223,19 @@ def overdue_address() -> str:
     return list_address(KINDS["overdue"].address)
 
 
+def unchecked_address() -> str:
+    return list_address(_runs(RunProblem.UNCHECKED))
+
+
 def compared_text(backlog: Backlog) -> str:
     """Return how many open runs without drift were compared with Temporal. The text fits one line of the card."""
-    found, compared = count_text(backlog.open_runs), backlog.open_runs - backlog.uncompared
-    runs = f"{found} open run{'' if backlog.open_runs == 1 else 's'}"
-    if not backlog.uncompared:
-        return f"{runs} agree{'s' if compared == 1 else ''} with Temporal"
+    runs = f"{count_text(backlog.open_runs)} open run{'' if backlog.open_runs == 1 else 's'}"
+    if not backlog.open_runs:
+        return "No run is open"
+    compared = backlog.open_runs - backlog.uncompared
     if not compared:
         return f"{runs} not compared yet"
-    return f"{count_text(compared)} of {runs} compared, no difference"
+    return f"{runs if not backlog.uncompared else f'{count_text(compared)} of {runs}'} compared, no difference"
 
 
 def _row(kind: Kind, problem: Problem) -> Row:

@@ -13,8 +13,9 @@ from django.contrib.admin import AdminSite
 from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 
-from portal.pages.attention import absent_problems, attention_rows, compared_text
+from portal.pages.attention import absent_problems, attention_rows, compared_text, unchecked_address
 from portal.pages.bar_chart import Series, bar_chart
 from portal.pages.next_due import due_rows, total_text
 from portal.pages.system_health import health_context, health_items, servers
@@ -66,7 +67,8 @@ def dashboard_context(request: HttpRequest) -> dict[str, Any]:
         "attention": attention_rows(problems),
         "absent": absent_problems(problems),
         "compared": "" if problems["drift"].count else compared_text(backlog),
-        "oldest_row_at": backlog.oldest_row_at,
+        "oldest_check_at": backlog.oldest_check_at,
+        "oldest_check_url": unchecked_address() if backlog.unchecked else reverse("admin:health"),
         **_incidents(actor.tenant_id),
         "next_steps": due_rows(next_due(tenant_id=actor.tenant_id, limit=SHOWN_DUE)),
         "next_total": total_text(due_counts(tenant_id=actor.tenant_id)),

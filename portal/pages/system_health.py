@@ -11,7 +11,8 @@ from django.core.cache import caches
 from django.utils import timezone
 
 from portal.celery_workers import CeleryState, celery_state
-from portal.pages.attention import count_text, overdue_address
+from portal.pages.attention import count_text, overdue_address, unchecked_address
+from workflows.selectors.attention import CHECKED_WITHIN
 from workflows.selectors.dashboard import Backlog, Problem
 from workflows.templatetags.pointsman import duration
 from workflows.temporal import gateway
@@ -97,6 +98,7 @@ def health_items(found: Servers, backlog: Backlog, *, overdue: Problem, lag_seco
             "Deliveries in progress", backlog.deliveries, backlog.deliveries_since, OLD_DELIVERY_SECONDS, MORE_WORKERS
         ),
         _freshness(lag_seconds, found.queues),
+        _checked(backlog),
         _overdue(overdue),
     ]
 
@@ -170,6 +172,22 @@ def _freshness(seconds: float | None, queues: tuple[TaskQueueState, ...] | None)
     state = WARNING if seconds > LONG_LAG_SECONDS else GOOD
     note = f"95 % of runs appear here within {duration(seconds)}."
     return Item(name, state, duration(seconds), "", limit, to_do, note=note)
+
+
+def _checked(backlog: Backlog) -> Item:
+    name, limit = "Open runs compared with Temporal", f"{CHECKED_WITHIN.total_seconds() / 60:.0f} min"
+    to_do = (
+        "Check that a Celery worker and Celery beat run. `manage.py reconcile_runs` compares every open run now, and"
+        " Verify on the page of a run compares this run."
+    )
+    note = "A run is checked when its workflow writes its row, or when the portal compares it with Temporal."
+    if not backlog.open_runs:
+        return Item(name, GOOD, "0", "no run is open", limit, to_do)
+    value = f"{count_text(backlog.open_runs - backlog.uncompared)} of {count_text(backlog.open_runs)}"
+    oldest = f"oldest check {duration(_age(backlog.oldest_check_at))} ago"
+    if backlog.unchecked:
+        return Item(name, WARNING, value, oldest, limit, to_do, unchecked_address(), note=note)
+    return Item(name, GOOD, value, oldest, limit, to_do, note=note)
 
 
 def _overdue(overdue: Problem) -> Item:

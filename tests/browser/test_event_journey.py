@@ -29,12 +29,19 @@ def test_event_that_did_nothing_is_explained_and_sent_again(
     assert page.locator("form .btn.primary").all_inner_texts() == ["Check"]
     page.get_by_role("button", name="Check").click()
     page.get_by_role("heading", name="The event would be delivered").wait_for()
-    assert page.locator("form .btn.primary").all_inner_texts() == ["Send the event"]
+    assert page.locator(".btn.primary").all_inner_texts() == ["Send the event"]
+    assert page.evaluate("document.activeElement.getAttribute('role')") == "status"
+    for width, height in ((390, 844), (1440, 900)):
+        page.set_viewport_size({"width": width, "height": height})
+        for seen in ("heading", "button"):
+            name = "The event would be delivered" if seen == "heading" else "Send the event"
+            box = page.get_by_role(seen, name=name).bounding_box()
+            assert box["y"] + box["height"] <= height, (width, seen, box)
     page.get_by_label("Reason").fill("asked by the customer")
-    assert page.locator("form .btn.primary").all_inner_texts() == ["Send the event"]
+    assert page.locator(".btn.primary").all_inner_texts() == ["Send the event"]
     page.get_by_label("Payload").press("End")
     page.get_by_label("Payload").type(" ")
-    assert page.locator("form .btn.primary").all_inner_texts() == ["Check again"]
+    assert page.locator(".btn.primary").all_inner_texts() == ["Check again", "Check again"]
     page.get_by_role("button", name="Send the event").click()
     page.get_by_role("heading", name="A run took the event.", level=2).wait_for()
     assert driver.wait_for_run("SUCCEEDED", id=run.id)

@@ -116,7 +116,7 @@ def test_count_stops_at_the_limit(tenant: Any, monkeypatch: pytest.MonkeyPatch) 
 def test_dashboard_of_a_new_tenant_says_what_is_missing_and_that_nothing_needs_attention(tenant: Any) -> None:
     text = dashboard(member_of(tenant)).content.decode()
     for expected in (
-        "Nothing needs attention", "0 open runs agree with Temporal", "There is no definition yet",
+        "Nothing needs attention", "No run is open", "There is no definition yet",
         "No run ended in this period", "No event was received in this period", "Nothing is due",
     ):  # fmt: skip
         assert expected in text, expected
@@ -125,19 +125,33 @@ def test_dashboard_of_a_new_tenant_says_what_is_missing_and_that_nothing_needs_a
 @pytest.mark.parametrize(
     ("histories", "text"),
     [
-        ([3, 4], "2 open runs agree with Temporal."),
-        ([3], "1 open run agrees with Temporal."),
+        ([3, 4], "2 open runs compared, no difference."),
+        ([3], "1 open run compared, no difference."),
         ([3, 4, 0], "2 of 3 open runs compared, no difference."),
         ([0], "1 open run not compared yet."),
     ],
 )
-def test_open_run_agrees_with_temporal_only_if_it_was_compared(tenant: Any, histories: list[int], text: str) -> None:
+def test_dashboard_says_how_many_open_runs_were_compared(tenant: Any, histories: list[int], text: str) -> None:
     """A comparison stores the length of the history. A run that has just been started was not compared."""
     for length in histories:
         make_run(tenant, history_event_count=length)
+    make_run(tenant, status="STARTING", queued_until=ago(MINUTE))  # Temporal does not know a queued start
     page = dashboard(member_of(tenant)).content.decode()
     assert f"{text} <span" in page
-    assert re.search(r"oldest row\s+<time", page)
+    assert re.search(r"oldest check\s+<time", page)
+
+
+def test_run_whose_check_is_old_is_not_hidden_by_an_earlier_comparison(tenant: Any) -> None:
+    others = [make_run(tenant, history_event_count=3)]
+    old = make_run(tenant, history_event_count=3, projected_at=ago(25 * MINUTE))
+    others.append(make_run(tenant, history_event_count=3, projected_at=ago(25 * MINUTE), queued_until=ago(MINUTE)))
+    client, listed = member_of(tenant), reverse("admin:workflows_run_changelist") + "?problem=unchecked"
+    page = dashboard(client)
+    line = next(item for item in page.context_data["health"] if item.name == "Open runs compared with Temporal")
+    assert (line.state, line.value, line.more, line.url) == ("warning", "2 of 2", "oldest check 25 min ago", listed)
+    assert page.content.decode().count(f'href="{listed}"') == 2
+    rows = client.get(listed).content.decode()
+    assert [str(run.id) in rows for run in (old, *others)] == [True, False, False]
 
 
 def test_dashboard_needs_at_most_12_statements_and_1_if_nothing_changed(tenant: Any) -> None:

@@ -10,8 +10,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ingress.dispatch.routing import events_route_due
+from tests.support.api import Api
 from tests.support.events import open_wait, receive
-from tests.support.factories import make_tenant
+from tests.support.factories import make_tenant, make_token
 from tests.support.members import member_of
 from workflows.models import Command, Event, EventType, PayloadSchema, Tenant
 
@@ -191,3 +192,12 @@ def test_check_remarks_a_misspelled_type_and_another_key_in_the_payload(
     page = " ".join(member_of(tenant).post(reverse("admin:workflows_event_send"), form).content.decode().split())
     assert shown in page
     assert absent not in page
+    body = {"event_type": event_type, "payload": {"ticketId": "TCK-4471"}}
+    result = Api(make_token(tenant)).post(
+        "/events/what-if", body | ({"workflow_correlation_key": given} if given else {})
+    )
+    remarks = result.json()["remarks"]
+    assert (bool(remarks["alike_type"]), bool(remarks["other_key"])) == (
+        "Check the event type." in page,
+        "Check the key." in page,
+    )

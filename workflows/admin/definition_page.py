@@ -52,7 +52,7 @@ class DefinitionView:
     def problems(self) -> list[Problem]:
         """Return the errors and warnings of the document.
 
-        Cost: three statements, and one for each schema and each called version that the document names.
+        Cost: three statements, and one each for the schemas and the called versions that the document names.
         """
         return definition_problems(self.document, tenant_id=self.definition.tenant_id)
 

@@ -48,6 +48,8 @@ DUE_WITHIN = timedelta(hours=1)
 # Temporal needs a moment to fire a timer, and a worker to record it.
 OVERDUE_AFTER = timedelta(minutes=1)
 STARTED_AFTER = timedelta(minutes=1)
+# The reconciler compares each open run whose row is older than 10 minutes (COMPARE_AFTER). It needs a moment for many.
+CHECKED_WITHIN = timedelta(minutes=12)
 FAILED_STATUSES = (RunStatus.FAILED, RunStatus.TIMED_OUT)
 
 
@@ -76,6 +78,7 @@ class RunProblem(StrEnum):
     OVERDUE = "overdue"
     STARTING = "starting"
     DRIFT = "drift"
+    UNCHECKED = "unchecked"
 
 
 RUN_PROBLEM_WORDS = {
@@ -86,6 +89,7 @@ RUN_PROBLEM_WORDS = {
     RunProblem.OVERDUE: "a wait is past its deadline",
     RunProblem.STARTING: "starting for more than 1 minute",
     RunProblem.DRIFT: "differs from Temporal",
+    RunProblem.UNCHECKED: "not checked against Temporal for more than 12 minutes",
 }
 
 
@@ -204,6 +208,20 @@ def _drift(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
     return runs.filter(Q(engine=Engine.TEMPORAL, status__in=OPEN_RUN_STATUSES, drift_found_at__isnull=False))
 
 
+def _unchecked(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
+    return agreeing_runs(runs).filter(projected_at__lt=timezone.now() - CHECKED_WITHIN)
+
+
+def agreeing_runs(runs: QuerySet[Run]) -> QuerySet[Run]:
+    """Return the open runs in which no comparison found a difference. Temporal does not know a queued start.
+
+    `projected_at` is the last check of a run: a write of its own workflow, or a comparison with Temporal.
+    """
+    # The condition is the one of the index workflow_runs_walk.
+    known = Q(engine=Engine.TEMPORAL, status__in=OPEN_RUN_STATUSES, drift_found_at__isnull=True)
+    return runs.filter(known, queued_until__isnull=True)
+
+
 def _retrying(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
     return runs.filter(id__in=long_retries(tenant_id).order_by().values("run"))
 
@@ -220,4 +238,5 @@ _RUNS: dict[RunProblem, Callable[[QuerySet[Run], uuid.UUID], QuerySet[Run]]] = {
     RunProblem.OVERDUE: _overdue,
     RunProblem.STARTING: _starting,
     RunProblem.DRIFT: _drift,
+    RunProblem.UNCHECKED: _unchecked,
 }

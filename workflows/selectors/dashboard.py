@@ -26,7 +26,7 @@ from workflows.models import (
 from workflows.selectors import attention
 from workflows.selectors.attention import EventProblem, RunProblem
 from workflows.selectors.incidents import shown_incident_of_run
-from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, Engine
+from workflows.statuses import DeliveryStatus
 
 MOST_COUNTED = 1_000
 # The counted rows, the rows of which the first is shown, and its facts.
@@ -46,13 +46,15 @@ class Problem:
 class Backlog:
     """Work that the portal has not done yet. Counts are at most `MOST_COUNTED` + 1.
 
-    `open_runs`: open runs without drift, those with the oldest rows first. `uncompared`: those of them that were never
-    compared with Temporal. `oldest_row_at`: the time at which the oldest of these rows was written or compared.
+    `open_runs`: open runs without drift, those with the oldest checks first. `uncompared`: those of them that were
+    never compared with Temporal. `unchecked`: those whose last check is older than `CHECKED_WITHIN`. A check is a
+    comparison, or a write of the run's own workflow. `oldest_check_at`: the oldest of the last checks.
     """
 
     open_runs: int
     uncompared: int
-    oldest_row_at: datetime | None
+    unchecked: int
+    oldest_check_at: datetime | None
     unrouted: int
     unrouted_since: datetime | None
     deliveries: int
@@ -92,7 +94,8 @@ def problems_and_backlog(*, tenant_id: uuid.UUID) -> tuple[dict[str, Problem], B
     return problems, Backlog(
         open_runs=found["open_runs"],
         uncompared=found["uncompared"],
-        oldest_row_at=found["oldest_row_at"],
+        unchecked=found["unchecked"],
+        oldest_check_at=found["oldest_check_at"],
         unrouted=found["unrouted"],
         unrouted_since=found["unrouted_since"],
         deliveries=found["pending"] + found["sent"],
@@ -188,16 +191,17 @@ def _runs_of(waits: QuerySet[RunWait]) -> QuerySet[Any]:
 
 def _backlog_columns(tenant_id: uuid.UUID) -> dict[str, Any]:
     own: dict[str, Any] = {"tenant_id": tenant_id}
-    undrifted = Run.objects.filter(
-        **own, engine=Engine.TEMPORAL, status__in=OPEN_RUN_STATUSES, drift_found_at__isnull=True
-    )
+    runs = Run.objects.filter(**own)
+    agreeing = attention.agreeing_runs(runs)
+    unchecked = attention.runs_with_problem(runs, RunProblem.UNCHECKED, tenant_id=tenant_id)
     unrouted = Event.objects.filter(**own, routed_at__isnull=True)
     pending = EventDelivery.objects.filter(**own, status=DeliveryStatus.PENDING, held_since__isnull=True)
     sent = EventDelivery.objects.filter(**own, status=DeliveryStatus.SENT)
     return {
-        "open_runs": _Count(undrifted),
-        "uncompared": _Uncompared(undrifted.order_by("projected_at").values("history_event_count")[: MOST_COUNTED + 1]),
-        "oldest_row_at": _first(undrifted.order_by("projected_at"), "projected_at"),
+        "open_runs": _Count(agreeing),
+        "uncompared": _Uncompared(agreeing.order_by("projected_at").values("history_event_count")[: MOST_COUNTED + 1]),
+        "unchecked": _Count(unchecked),
+        "oldest_check_at": _first(agreeing.order_by("projected_at"), "projected_at"),
         "unrouted": _Count(unrouted),
         "unrouted_since": _first(unrouted.order_by("route_at"), "received_at"),
         "pending": _Count(pending),

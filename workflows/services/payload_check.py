@@ -4,12 +4,13 @@ References are resolved only from the tenant's own registry, never from the netw
 """
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from django.db.models.fields.json import KeyTextTransform
 
 from workflows.engine.json_schema.check import Problem, counted_problems, whole_problem
-from workflows.engine.json_schema.links import LinkedSchema, link_schema
+from workflows.engine.json_schema.links import LinkedSchema, foreign_addresses, link_schema
 from workflows.engine.sizes import json_size
 from workflows.models import PayloadSchema
 
@@ -92,11 +93,27 @@ class SchemaRegistry:
         self.tenant_id = tenant_id
         self.unsaved = unsaved or {}
         self._ids: dict[str, str] | None = None
+        self._read: dict[str, Any] = {}  # None for a name that no schema has
+
+    def read_all(self, refs: Iterable[str]) -> None:
+        """Read these schemas, and the schemas to which they refer by name or `$id`.
+
+        Cost: one statement for each level of references, and one for the addresses of all schemas if there are any.
+        """
+        wanted = {*refs} - self._read.keys() - {"", ANY_SCHEMA}
+        while wanted:
+            rows = dict(registered_schemas(self.tenant_id).filter(ref__in=wanted).values_list("ref", "schema"))
+            self._read |= {ref: rows.get(ref) for ref in wanted}
+            addresses = {address for schema in rows.values() for address in foreign_addresses(schema)}
+            names = self._names() if addresses else {}
+            wanted = {names[address] for address in addresses if address in names} - self._read.keys()
 
     def named(self, ref: str) -> Any:
         """Return the schema with this name. Return None if there is no such schema."""
         if ref in self.unsaved:
             return self.unsaved[ref]
+        if ref in self._read:
+            return self._read[ref]
         return registered_schemas(self.tenant_id).filter(ref=ref).values_list("schema", flat=True).first()
 
     def load(self, address: str) -> Any:

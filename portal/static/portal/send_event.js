@@ -3,7 +3,7 @@
   const form = document.querySelector("form[data-checked]");
   form?.addEventListener("input", (event) => {
     if (event.target.name === "reason") return;
-    form.querySelector("[data-check]").classList.add("primary");
-    form.querySelector("[data-send]").classList.remove("primary");
+    for (const button of document.querySelectorAll("[data-check]")) button.classList.add("primary");
+    document.querySelector("[data-send]").classList.remove("primary");
   });
 })();

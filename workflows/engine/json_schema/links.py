@@ -89,6 +89,12 @@ def all_subschemas(schema: Any) -> Iterator[tuple[Pointer, Any]]:
         pending.extend((path + step, inner) for step, inner in subschemas(item))
 
 
+def foreign_addresses(schema: Any) -> set[str]:
+    """Return the addresses of other documents in the references of a schema, as the references write them."""
+    references = (part.get("$ref") for _, part in all_subschemas(schema) if isinstance(part, dict))
+    return {reference.partition("#")[0] for reference in references if isinstance(reference, str)} - {""}
+
+
 def link_schema(schema: Any, *, load: Load | None = None, base: str = "") -> LinkedSchema:
     """Resolve the references of a schema. `base` is the name of the schema itself.
 
