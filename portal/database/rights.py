@@ -30,6 +30,31 @@ TENANT_COLUMNS = (
     " maintenance_reason, maintenance_by_name, requires_second_factor"
 )
 EVERYBODY = (APP, SYSTEM, SIGNIN)
+# Tables whose rows the application deletes. Retention deletes the rows of the other tables with the login of system
+# work. Only a login with DELETE, or with UPDATE on the whole table, can lock a table against the work of all tenants.
+DELETED_BY_APP = frozenset(
+    {
+        "portal_maintenance",
+        "tenant_identity_providers",
+        "tenant_memberships",
+        "workflow_connectors",
+        "workflow_data_store",
+        "workflow_event_outbox",
+        "workflow_event_types",
+        "workflow_holiday_calendars",
+        "workflow_run_holds",
+        "workflow_run_steps",
+        "workflow_run_values",
+        "workflow_run_waits",
+        "workflow_runs",
+        "workflow_saved_views",
+        "workflow_schemas",
+        "workflow_secrets",
+        "workflow_step_counts",
+        "workflow_task_drafts",
+        "workflow_tasks",
+    }
+)
 # Tables whose rights differ from those of their kind: table -> {role: privileges}.
 TABLES: dict[str, dict[str, str]] = {
     "auth_user": {SIGNIN: ROWS, **dict.fromkeys(BOTH, f"SELECT ({ACCOUNT_COLUMNS})")},
@@ -71,7 +96,12 @@ def table_rights() -> dict[str, dict[str, str]]:
 
 
 def _rights_of_kind(model: type[models.Model]) -> dict[str, str]:
-    return {SIGNIN: ROWS} if model._meta.app_label in SIGNIN_APPS else dict.fromkeys(BOTH, ROWS)
+    if model._meta.app_label in SIGNIN_APPS:
+        return {SIGNIN: ROWS}
+    if model._meta.db_table in DELETED_BY_APP:
+        return dict.fromkeys(BOTH, ROWS)
+    columns = ", ".join(f'"{field.column}"' for field in model._meta.concrete_fields if not field.primary_key)
+    return {APP: f"SELECT, INSERT, UPDATE ({columns})", SYSTEM: ROWS}
 
 
 def rights_apply(connection: Any) -> None:

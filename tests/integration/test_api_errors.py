@@ -7,12 +7,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
 
 from tests.support.api import Api, error_of
 from tests.support.factories import make_run, make_tenant, make_token, publish
+from workflows.api.errors import exception_response
 from workflows.models import ApiToken, Command, Event, Run
+from workflows.models.statements import statement_limit
 from workflows.statuses import Role
 
 pytestmark = pytest.mark.usefixtures("no_dispatcher")
@@ -231,6 +234,15 @@ def test_lists_have_pages_and_filters(api: Api, tenant: Any) -> None:
     assert len(api.get("/runs?status=FAILED").json()["results"]) == 2
     assert len(api.get("/runs?status=FAILED&status=WAITING").json()["results"]) == 5
     assert len(api.get("/runs?correlation_key=K1").json()["results"]) == 2
+
+
+def test_statement_over_its_time_limit_is_not_called_an_outage(database: None) -> None:
+    with pytest.raises(OperationalError) as slow, statement_limit(0.05), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(9)")
+    response = exception_response(slow.value, {})
+    assert response is not None
+    assert (response.status_code, response.data["error"]["code"]) == (503, "DATABASE_UNAVAILABLE")
+    assert "needed too long" in response.data["error"]["message"]
 
 
 def test_openapi_schema_lists_the_urls(database: None) -> None:

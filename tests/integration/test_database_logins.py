@@ -4,9 +4,11 @@ Source: docs/administrators.md#database-logins
 """
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,11 +17,14 @@ import psycopg
 import pytest
 from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.db import DatabaseError, connections, transaction
+from django.db import ConnectionHandler, DatabaseError, connections, transaction
 
+from portal.database import login_check
 from portal.database_router import SIGNIN, SIGNIN_APPS
+from portal.database_router import SYSTEM as SYSTEM_ALIAS
 from portal.devstack.errors import StackError
 from portal.devstack.postgres import VARIABLES, require_passwords
+from portal.env import ConfigError
 from tests.support.database_rights import rights_violations
 from workflows.models import TenantMembership
 
@@ -78,6 +83,16 @@ ATTACKS = [
     (APP, "DELETE FROM tenants", NO_TABLE),
     (APP, "LOCK TABLE tenants IN ACCESS EXCLUSIVE MODE", NO_TABLE),
     (APP, "UPDATE tenants SET slug = 'another'", NO_TABLE),
+    *(
+        (APP, statement, NO_TABLE)
+        for table in (
+            "workflow_runtime_events",
+            "workflow_definition_versions",
+            "workflow_action_invocations",
+            "api_tokens",
+        )
+        for statement in (f"DELETE FROM {table}", f"LOCK TABLE {table} IN SHARE MODE")
+    ),
     # accounts and passwords
     *(
         (login, f"UPDATE auth_user SET {change}", NO_TABLE)
@@ -231,6 +246,34 @@ def test_a_login_with_too_many_rights_is_refused(servers: Any, variable: str, lo
         assert f"{variable}: has the login {login}, which {problem}" in done.stdout + done.stderr
     else:  # it has no right to take the role of the application
         assert "permission denied to set role" in done.stdout
+
+
+@pytest.fixture
+def pooled(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Return a new connection of the system login without its settings, as behind PgBouncer."""
+    monkeypatch.setattr(login_check, "_checked", set())
+    config = deepcopy(connections[SYSTEM_ALIAS].settings_dict)
+    del config["OPTIONS"]["options"]
+    connection = ConnectionHandler({"default": config, SYSTEM_ALIAS: config}).create_connection(SYSTEM_ALIAS)
+    yield connection
+    connection.close()
+
+
+def test_system_login_that_begins_with_the_rows_of_all_tenants_is_refused(
+    pooled: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ConfigError, match="DATABASE_SYSTEM_URL: has the login pointsman_system") as refusal:
+        pooled.ensure_connection()
+    assert pooled.connection is None
+    (statement,) = re.findall(r"ALTER ROLE [^;]*", str(refusal.value))
+    with psycopg.connect(os.environ[SYSTEM], autocommit=True) as login:  # a login may change its own settings
+        login.execute(statement)
+        try:
+            pooled.ensure_connection()
+        finally:
+            login.execute("ALTER ROLE pointsman_system RESET role")
+    assert pooled.connection is not None
+    assert "DATABASE_SYSTEM_URL: the statements of the login pointsman_system have no time limit" in caplog.text
 
 
 def test_passwords_of_the_embedded_server_are_private_and_needed(servers: Any) -> None:

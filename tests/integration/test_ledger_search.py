@@ -15,6 +15,7 @@ from tests.support.factories import make_actor, make_run, make_tenant, make_toke
 from tests.support.members import member_of
 from tests.support.plans import conditions_of, copies, plan_of
 from tests.support.statements import sent_statements
+from workflows.admin import ledger_list
 from workflows.ledger import command_open
 from workflows.models import Command, HumanTask
 from workflows.models.fields import new_id
@@ -156,6 +157,23 @@ def test_pages_and_a_bounded_search_for_a_text_miss_no_row(tenant: Any, monkeypa
         assert (context["found"].read_until is not None) == bool(context["following"])
         address = f"{PAGE}{context['following']}" if context["following"] else ""
     assert (seen, pages) == (["t7", "t0"], 3)
+    monkeypatch.setattr(search, "MOST_SECONDS", 0.0)  # the time is over after the first part
+    context = client.get(f"{PAGE}?text=found").context_data
+    assert (context["rows"], bool(context["found"].read_until), bool(context["following"])) == ([], True, True)
+
+
+def test_search_for_a_text_that_takes_too_long_has_its_error_beside_the_field(
+    tenant: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry(tenant, "a", why="found")
+    monkeypatch.setattr(ledger_list, "LIST_SECONDS", 0.05)
+    rows_of = search.rows_after
+    monkeypatch.setattr(
+        search, "rows_after", lambda rows, **by: rows_of(rows.extra(where=["pg_sleep(9) IS NULL"]), **by)
+    )
+    shown = member_of(tenant).get(f"{PAGE}?text=found")
+    assert (shown.status_code, shown.context_data["form"].errors) == (400, {"text": [ledger_list.TEXT_TOO_SLOW]})
+    assert shown.content.decode().count(ledger_list.TEXT_TOO_SLOW) == 2, "beside the field, and above the list"
 
 
 def test_filters_use_their_index_and_scan_nothing(tenant: Any) -> None:

@@ -99,7 +99,7 @@ def _single_rights(rights: str) -> Iterator[str]:
     """Yield each right of a list such as `SELECT, UPDATE (a, b)`, with the column if there is one."""
     for name, columns in re.findall(r"([A-Z]+)(?: \(([^)]*)\))?", rights):
         if columns:
-            yield from (f"{name} {column.strip()}" for column in columns.split(","))
+            yield from (f"{name} {column}" for column in re.findall(r"\w+", columns))
         else:
             yield name
 

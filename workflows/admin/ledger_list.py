@@ -25,6 +25,10 @@ IN, DAY = {"class": "in"}, {"class": "in", "type": "date"}
 OTHER_NAMES = {"q": "target", "state__exact": "state"}
 # Filters that are in the menu, in its order. The state has chips, and the target has the search field.
 IN_MENU = ("actor", "action", "first_day", "last_day", "text", "parts")
+TEXT_TOO_SLOW = (
+    "The search for a text in the reason took too long and was stopped. Add a filter: a person, a command, a state or"
+    " days."
+)
 
 
 class LedgerSearchForm(forms.Form):
@@ -81,7 +85,7 @@ def ledger_list(request: HttpRequest, model_admin: Any) -> HttpResponse:
         except OperationalError as error:
             if not is_canceled(error):
                 raise
-            form.add_error(None, TOO_SLOW)
+            form.add_error(*(("text", TEXT_TOO_SLOW) if form.search().text else (None, TOO_SLOW)))
             is_valid = False
     kept = {name: value for name, value in given.items() if name in form.fields and value}
     context = model_admin.page_context(

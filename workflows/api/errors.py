@@ -10,7 +10,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from workflows.database_errors import is_data_error
+from workflows.database_errors import is_canceled, is_data_error
 from workflows.errors import PortalError
 
 logger = logging.getLogger(__name__)
@@ -50,6 +50,12 @@ def exception_response(error: Exception, context: dict[str, Any]) -> Response | 
         logger.warning("PostgreSQL refused a value of a request: %s", error)
         message = "A value is too long, or PostgreSQL cannot store it. Nothing was stored. Correct the request."
         return Response(error_body("VALIDATION_ERROR", message), status=400)
+    elif isinstance(error, OperationalError) and is_canceled(error):
+        logger.error("PostgreSQL stopped a statement of a request at its time limit: %s", error)
+        message = (
+            "The database needed too long for this request. Nothing was stored. Use narrower filters, or repeat it."
+        )
+        return Response(error_body("DATABASE_UNAVAILABLE", message), status=503)
     elif isinstance(error, OperationalError | InterfaceError):
         logger.error("The database is unreachable: %s", error)
         message = "The database is unreachable. Nothing was stored. Send the request again later."

@@ -2,9 +2,10 @@
 
 Each filter has an index with the time of the request. A text in the reason has none, because row-level security lets
 only exact comparisons use an index. So a search for a text reads the rows of the other filters in parts, and stops
-after `MOST_READ` rows. The next page continues there.
+after `MOST_READ` rows or `MOST_SECONDS`. The next page continues there.
 """
 
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,8 @@ from workflows.selectors.keyset import PAGE_SIZE, KeysetPage, keyset_page, posit
 from workflows.statuses import CommandAction
 
 PART, MOST_READ = 500, 5_000
+# A part that has begun is read to its end.
+MOST_SECONDS = 5.0
 # Runs of one correlation key whose commands are found.
 MOST_RUNS = 50
 
@@ -95,6 +98,7 @@ def _targets(tenant_id: uuid.UUID, text: str) -> list[str]:
 def _with_text(rows: QuerySet[Any], text: str, at: str) -> LedgerPage:
     found: list[Command] = []
     position, is_first = at, not position_of(at)
+    end = time.monotonic() + MOST_SECONDS
     for _ in range(MOST_READ // PART):
         part = list(rows_after(rows, by="requested_at", at=position).order_by("-requested_at", "-id")[:PART])
         for command in part:
@@ -105,4 +109,6 @@ def _with_text(rows: QuerySet[Any], text: str, at: str) -> LedgerPage:
                     return LedgerPage(KeysetPage(found, position, is_first))
         if len(part) < PART:
             return LedgerPage(KeysetPage(found, "", is_first))
+        if time.monotonic() > end:
+            break
     return LedgerPage(KeysetPage(found, position, is_first), part[-1].requested_at)
