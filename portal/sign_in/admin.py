@@ -111,6 +111,12 @@ class AccountAdmin(UserAdmin, ModelAdmin):
                 raise
             return super().changeform_view(request, *args, **options)
 
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if not change:
+            detail = "superuser" if obj.is_superuser else ""
+            sign_in_record(kind=SignInKind.ACCOUNT_CREATED, account=obj, detail=detail, origin=by_person())
+
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.reset_factors)
         return [path("<int:pk>/reset-second-factors/", view, name="auth_user_reset_factors"), *super().get_urls()]

@@ -26,6 +26,8 @@ STATES = {
     "is_active": (SignInKind.ACCOUNT_DEACTIVATED, SignInKind.ACCOUNT_ACTIVATED),
     "is_superuser": (SignInKind.SUPERUSER_REVOKED, SignInKind.SUPERUSER_GRANTED),
 }
+# Columns of an account with a text, and the records of their changes. A link to a new password goes to the address.
+TEXTS = {"username": SignInKind.NAME_CHANGED, "email": SignInKind.ADDRESS_CHANGED}
 
 
 def _method(records: list[dict[str, Any]]) -> SignInMethod:
@@ -100,15 +102,21 @@ def store_no_claims(sender: Any, instance: Any, **_: Any) -> None:
 
 @receiver(pre_save, sender=get_user_model())
 def record_activity(sender: Any, instance: Any, update_fields: Any = None, **_: Any) -> None:
-    """Record a change of an account's activity or of its rights of a superuser. A sign-in saves other columns only."""
-    changed = list(STATES) if update_fields is None else [name for name in STATES if name in update_fields]
-    before = sender.objects.filter(pk=instance.pk).values(*STATES).first() if instance.pk and changed else None
+    """Record a change of an account: its name, address, activity, and rights of a superuser.
+
+    A sign-in saves other columns only.
+    """
+    columns = [*TEXTS, *STATES]
+    saved = columns if update_fields is None else [name for name in columns if name in update_fields]
+    before = sender.objects.filter(pk=instance.pk).values(*columns).first() if instance.pk and saved else None
     if before is None:
         return
-    for column in changed:
-        if before[column] != getattr(instance, column):
-            kind = STATES[column][getattr(instance, column)]
-            sign_in_record(kind=kind, account=instance, origin=by_person())
+    for column in saved:
+        old, new = before[column], getattr(instance, column)
+        if old != new:
+            kind = TEXTS[column] if column in TEXTS else STATES[column][new]
+            detail = f"from {old or 'none'} to {new or 'none'}" if column in TEXTS else ""
+            sign_in_record(kind=kind, account=instance, detail=detail, origin=by_person())
 
 
 def by_person() -> Origin:

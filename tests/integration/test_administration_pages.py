@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from datetime import timedelta
 from html import unescape
 from typing import Any
 
@@ -11,8 +12,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests.support.api import Api
-from tests.support.factories import make_tenant
+from tests.support.factories import make_tenant, make_token
 from tests.support.members import join, make_account, member_of
+from tests.support.tenants import run_command
 from workflows.models import ApiToken, Command, Invitation, TenantMembership
 from workflows.services.tokens import token_issue
 from workflows.statuses import Role
@@ -179,6 +181,39 @@ def test_lists_of_people_are_searched_and_have_pages(tenant: Any) -> None:
             assert shown(page, texts, q=search) == found, (page, search)
         for wrong in ({"search": "a"}, {"q": "a\x00"}):
             assert (client.get(page, wrong).status_code, shown(page, texts, **wrong)) == (400, []), page
+
+
+def test_members_who_have_not_signed_in_are_found(tenant: Any) -> None:
+    client = member_of(tenant, role="admin")
+    ages = {"recent": 1, "away": 40, "long": 100, "never": None}
+    for name, days in ages.items():
+        account = make_account(name)
+        account.last_login = None if days is None else timezone.now() - timedelta(days=days)
+        account.save(update_fields=["last_login"])
+        join(tenant, account, Role.VIEWER)
+        TenantMembership.objects.filter(user=account).update(created_at=timezone.now() - timedelta(days=50))
+    api = Api(make_token(tenant, Role.ADMIN))
+
+    def shown(days: str) -> tuple[set[str], ...]:
+        page = client.get(MEMBERS, {"absent": days}).context_data["rows"]
+        body = api.get(f"/members?absent_days={days}").json()["results"]
+        lines = run_command("member", "list", "--tenant", tenant.slug, "--absent-days", days).splitlines()
+        names = (
+            [row.user.username for row in page],
+            [row["username"] for row in body],
+            [line.split()[1] for line in lines],
+        )
+        return tuple({name.split("-")[0] for name in found} for found in names)
+
+    assert shown("30") == ({"away", "long", "never"},) * 3
+    assert shown("90") == ({"long"},) * 3
+    found = client.get(MEMBERS, {"absent": "30", "q": "lon"})
+    assert ([row.user.username[:4] for row in found.context_data["rows"]], "absent" in found.content.decode()) == (
+        ["long"],
+        True,
+    )
+    assert client.get(MEMBERS, {"absent": "31"}).status_code == 400
+    assert api.get("/members?absent_days=-1").status_code == 400
 
 
 def test_page_of_a_token_shows_what_its_person_may_do_now(tenant: Any) -> None:

@@ -281,12 +281,22 @@ def test_superuser_changes_accounts_and_the_log_names_the_person(tenant: Any) ->
     password = {"password1": "another long passphrase", "password2": "another long passphrase"}
     page = reverse("admin:auth_user_password_change", args=[account.pk])
     assert boss.post(page, {**password, "usable_password": "true", "set-password": "1"}).status_code == 302
-    change = {"username": account.username, "date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
-    boss.post(reverse("admin:auth_user_change", args=[account.pk]), {**change, "is_superuser": "on"})
+    old, address = account.username, account.email
+    change = {"username": f"{old}-2", "email": "new@example.com", "date_joined_0": "2026-01-01"}
+    more = {"date_joined_1": "00:00:00", "is_superuser": "on"}
+    boss.post(reverse("admin:auth_user_change", args=[account.pk]), {**change, **more})
     account.refresh_from_db()
     assert (account.is_active, account.is_superuser) == (False, True)
     rows = SignInRecord.objects.filter(account_id=account.pk, by_name=name).order_by("id")
-    assert [row.kind for row in rows] == ["password_changed", "account_deactivated", "superuser_granted"]
+    assert [(row.kind, row.detail) for row in rows] == [
+        ("password_changed", ""), ("name_changed", f"from {old} to {old}-2"),
+        ("address_changed", f"from {address} to new@example.com"), ("account_deactivated", ""),
+        ("superuser_granted", ""),
+    ]  # fmt: skip
+    new = {"username": f"{old}-3", "usable_password": "true", **password}
+    assert boss.post(reverse("admin:auth_user_add"), new).status_code == 302
+    row = SignInRecord.objects.get(account_name=new["username"])
+    assert (row.kind, row.by_name, row.tenant_id) == ("account_created", name, None)
     assert session.get(reverse("admin:index")).status_code == 302
 
 

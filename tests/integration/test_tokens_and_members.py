@@ -14,7 +14,7 @@ from django.utils import timezone
 from tests.support.api import Api, error_of
 from tests.support.factories import make_tenant, make_token
 from tests.support.members import join, make_account, member_of
-from workflows.models import ApiToken, Command, Tenant, TenantMembership
+from workflows.models import ApiToken, Command, SignInRecord, Tenant, TenantMembership
 from workflows.statuses import Role
 from workflows.tenancy import system_scope
 
@@ -153,6 +153,8 @@ def test_installation_from_nothing_to_a_token(database: None, monkeypatch: pytes
     assert name in run("create_admin", name, "--another")
     account = get_user_model().objects.get(username=name)
     assert (account.is_superuser, account.check_password("a long enough phrase")) == (True, True)
+    row = SignInRecord.objects.get(account_id=account.pk)
+    assert (row.kind, row.detail, row.by_name) == ("account_created", "superuser", "manage.py")
     assert slug in run("tenant", "create", slug, "--name", "North desk")
     assert "is now admin" in run("member", "save", name, "--role", "admin", "--tenant", slug)
     token = run("token", "create", "--tenant", slug, "--name", "Mail", "--role", "operator", "--scope", "events:write")

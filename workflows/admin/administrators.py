@@ -1,6 +1,6 @@
 """Base of the pages that only administrators of the tenant may open: tokens, members, invitations, secrets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -38,29 +38,43 @@ class AdministratorsAdmin(TenantAdmin):
     has_add_permission = has_view_permission
 
     def searched(
-        self, request: HttpRequest, title: str, read: Callable[..., KeysetPage], **more: Any
+        self,
+        request: HttpRequest,
+        title: str,
+        read: Callable[..., KeysetPage],
+        filters: Mapping[str, tuple[str, ...]] | None = None,
+        **more: Any,
     ) -> tuple[dict[str, Any], int]:
         """Return the context and the status of a list with a search. `read` returns one page of rows.
 
-        Parameters of the address: `q`, the text of the search, and `at`, the position of the page.
+        Parameters of the address: `q`, the text of the search; `at`, the position of the page; `filters`, with the
+        values that each of them may have. `read` gets the filters that are given.
         """
+        filters = filters or {}
+        known = (*SEARCH_PARAMETERS, *filters)
         search, at = (request.GET.get(name, "").strip() for name in SEARCH_PARAMETERS)
-        unknown = next((name for name in request.GET if name not in SEARCH_PARAMETERS), None)
+        chosen = {name: request.GET[name] for name in filters if request.GET.get(name)}
+        unknown = next((name for name in request.GET if name not in known), None)
+        wrong = next((name for name, value in chosen.items() if value not in filters[name]), None)
         problem = ""
         if unknown is not None:
-            problem = f"The list shows no rows. {unknown_name(unknown, SEARCH_PARAMETERS, kind='filter')}"
+            problem = f"The list shows no rows. {unknown_name(unknown, known, kind='filter')}"
+        elif wrong is not None:
+            problem = f"The list shows no rows, because {wrong} can only be {' or '.join(filters[wrong])}. Correct it."
         elif "\x00" in search + at:
             problem = "The list shows no rows, because a filter contains a NUL character. Remove the character."
-        page = KeysetPage([]) if problem else read(tenant_id=actor_of(request).tenant_id, search=search, at=at)
-        following = urlencode({"q": search, "at": page.following}) if page.following else ""
+        tenant_id = actor_of(request).tenant_id
+        page = KeysetPage([]) if problem else read(tenant_id=tenant_id, search=search, at=at, **chosen)
+        following = urlencode({**chosen, "q": search, "at": page.following}) if page.following else ""
         context = self.page_context(
             request,
             title,
             rows=page.rows,
             search=search,
+            chosen=chosen,
             problem=problem,
             following=following,
-            first="" if page.is_first else urlencode({"q": search}),
+            first="" if page.is_first else urlencode({**chosen, "q": search}),
             **more,
         )
         return context, 400 if problem else 200

@@ -17,7 +17,7 @@ from workflows.admin.form_keys import key_of
 from workflows.admin.forms import ReasonForm
 from workflows.errors import PermissionRefused
 from workflows.models import TenantMembership
-from workflows.selectors.people import members_page
+from workflows.selectors.people import ABSENT_DAYS, members_page
 from workflows.services.members import member_remove, member_save, require_may_add, require_member_role
 from workflows.statuses import CommandAction, Role
 
@@ -49,7 +49,7 @@ class MemberAdmin(AdministratorsAdmin):
     @method_decorator(require_safe)
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         self.require_admin(request, CommandAction.SAVE_MEMBER)
-        context, status = self.searched(request, "Members", members_page)
+        context, status = self.searched(request, "Members", members_page, {"absent": ABSENT_DAYS}, days=ABSENT_DAYS)
         return TemplateResponse(request, "portal/member_list.html", context, status=status)
 
     def add_view(

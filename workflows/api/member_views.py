@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 
+import django_filters
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics, serializers, status
@@ -9,10 +10,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from workflows.api.bodies import KnownFieldsSerializer, read_body
-from workflows.api.query import CheckedView
+from workflows.api.query import CheckedView, WholeNumberFilter
 from workflows.api.scope import TenantScoped, actor_of
 from workflows.api.views import IDEMPOTENCY_HEADER
 from workflows.models import TenantMembership
+from workflows.selectors.people import MOST_DAYS, absent_members
 from workflows.services.idempotency import CommandRepeated
 from workflows.services.members import member_remove, member_save, require_member_role
 from workflows.statuses import CommandAction, Role
@@ -22,10 +24,26 @@ class MemberSerializer(serializers.ModelSerializer[TenantMembership]):
     username = serializers.CharField(source="user.username")
     email = serializers.CharField(source="user.email")
     is_active = serializers.BooleanField(source="user.is_active", help_text="False: the account was deactivated.")
+    last_sign_in_at = serializers.DateTimeField(source="user.last_login", allow_null=True, help_text="Null: never.")
 
     class Meta:
         model = TenantMembership
-        fields = ("username", "email", "is_active", "role", "may_see_payloads", "created_at")
+        fields = ("username", "email", "is_active", "role", "may_see_payloads", "created_at", "last_sign_in_at")
+
+
+class MemberFilter(django_filters.FilterSet):
+    absent_days = WholeNumberFilter(
+        method="by_absence",
+        max_value=MOST_DAYS,
+        help_text="Only members who have not signed in for this many days. Without a sign-in, the membership counts.",
+    )
+
+    class Meta:
+        model = TenantMembership
+        fields: list[str] = []
+
+    def by_absence(self, rows: QuerySet[TenantMembership], _name: str, value: int) -> QuerySet[TenantMembership]:
+        return absent_members(rows, days=value)
 
 
 class MemberSaveSerializer(KnownFieldsSerializer):
@@ -42,6 +60,7 @@ class MemberList(TenantScoped, generics.ListAPIView):
     row_order = ("created_at", "id")
     related = ("user",)
     serializer_class = MemberSerializer
+    filterset_class = MemberFilter
 
     def get_queryset(self) -> QuerySet[TenantMembership]:
         if not getattr(self, "swagger_fake_view", False):

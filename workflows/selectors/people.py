@@ -2,22 +2,41 @@
 
 import uuid
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Coalesce
+from django.utils import timezone
 
 from workflows.actors import lower_role
 from workflows.models import ApiToken, Invitation, TenantMembership
 from workflows.selectors.keyset import PAGE_SIZE, KeysetPage, keyset_page
 from workflows.statuses import Role
 
+# Numbers of days that the page "Members" offers for `absent_members`.
+ABSENT_DAYS = ("30", "90")
+MOST_DAYS = 36_500
 
-def members_page(*, tenant_id: uuid.UUID, search: str = "", at: str = "") -> KeysetPage:
+
+def absent_members(rows: QuerySet[TenantMembership], *, days: int) -> QuerySet[TenantMembership]:
+    """Return the members who have not signed in for this many days.
+
+    For a member who has never signed in, the days begin with the membership.
+    """
+    end = timezone.now() - timedelta(days=days)
+    return rows.alias(seen_at=Coalesce("user__last_login", "created_at")).filter(seen_at__lt=end)
+
+
+def members_page(*, tenant_id: uuid.UUID, search: str = "", at: str = "", absent: str = "") -> KeysetPage:
     """Return members by the names of their accounts. `at` is the name at the end of the page before.
 
-    The search finds a part of the name of the account, of the person's name and of the e-mail address.
+    The search finds a part of the name of the account, of the person's name and of the e-mail address. `absent` is one
+    of ABSENT_DAYS: only members who have not signed in for this time.
     """
     rows = TenantMembership.objects.select_related("user").filter(tenant_id=tenant_id)
+    if absent:
+        rows = absent_members(rows, days=int(absent))
     if search:
         parts = ("username", "email", "first_name", "last_name")
         found = Q()

@@ -14,6 +14,8 @@ from django.core.management.base import CommandError, CommandParser
 from workflows.errors import PortalError
 from workflows.management.scoped import SystemCommand
 from workflows.services.accounts import account_save
+from workflows.services.sign_in_records import Origin, sign_in_record
+from workflows.sign_in_kinds import SignInKind
 
 
 class Command(SystemCommand):
@@ -42,6 +44,9 @@ class Command(SystemCommand):
             account_save(account)
         except PortalError as error:
             raise CommandError(f"{error.code}: {error.message} Nothing was created.") from error
+        sign_in_record(
+            kind=SignInKind.ACCOUNT_CREATED, account=account, detail="superuser", origin=Origin(by_name="manage.py")
+        )
         self.stdout.write(
             f"The administrator {account.get_username()} exists. Create a tenant:"
             " manage.py tenant create SLUG --name NAME"

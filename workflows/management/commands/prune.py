@@ -15,6 +15,10 @@ from workflows.services.retention.prune import BATCH, Pass, Progress, tenants_pr
 
 # Seconds between two lines about one part.
 LINE_EVERY = 2.0
+DRY = (
+    "Nothing was deleted, because this is a dry run. Events of old runs are counted as kept, because these runs are"
+    " still stored."
+)
 
 
 class Command(SystemCommand):
@@ -42,7 +46,7 @@ class Command(SystemCommand):
                 self.stdout.write(_line(progress, is_dry=settings.is_dry))
         if problems:
             raise CommandError(f"{problems} part(s) were not finished; the lines above say why; repeat the command")
-        self.stdout.write("Nothing was deleted, because this is a dry run." if settings.is_dry else "Done.")
+        self.stdout.write(DRY if settings.is_dry else "Done.")
 
 
 def _line(progress: Progress, *, is_dry: bool) -> str:
