@@ -116,7 +116,9 @@ def record_activity(sender: Any, instance: Any, update_fields: Any = None, **_: 
         if old != new:
             kind = TEXTS[column] if column in TEXTS else STATES[column][new]
             detail = f"from {old or 'none'} to {new or 'none'}" if column in TEXTS else ""
-            sign_in_record(kind=kind, account=instance, detail=detail, origin=by_person())
+            by_command = getattr(instance, "changed_by", "")
+            origin = Origin(by_name=by_command) if by_command else by_person()
+            sign_in_record(kind=kind, account=instance, detail=detail, origin=origin)
 
 
 def by_person() -> Origin:

@@ -1,28 +1,48 @@
 """An invitation in a real browser: the script of the page sends the code behind the `#` of the link."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.test import override_settings
+from django.utils import timezone
 
 from tests.support.api import Api
 from tests.support.browser import TOO_WIDE, member_context
 from tests.support.factories import make_token
 from tests.support.mail_server import mail_server
 from tests.support.members import member_of
-from workflows.models import TenantMembership
+from workflows.models import Invitation, TenantMembership
 from workflows.statuses import Role
 
 
-def test_invited_person_joins_and_signs_in(browser: Any, site: str, tenant: Any, settings: Any) -> None:
+def invited(site: str, tenant: Any, settings: Any) -> str:
+    """Invite a person, and return the link of the e-mail."""
     with mail_server(settings) as mailbox, override_settings(PUBLIC_URL=site):
         made = Api(make_token(tenant, Role.ADMIN)).post("/invitations", {"email": "a@example.org", "role": "author"})
         assert made.status_code == 201
     found = re.search(r"http\S+/invitation#\S+", mailbox.text())
     assert found is not None
+    return found[0]
+
+
+def test_expired_invitation_says_what_to_do_and_has_no_form(
+    browser: Any, site: str, tenant: Any, settings: Any
+) -> None:
+    link = invited(site, tenant, settings)
+    Invitation.objects.filter(tenant=tenant).update(expires_at=timezone.now() - timedelta(seconds=1))
     page = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
-    page.goto(found[0])
+    page.goto(link)
+    page.wait_for_selector("text=The invitation has expired")
+    assert (page.url, page.query_selector("input[name=username]")) == (f"{site}/invitation", None)
+    assert "Ask" in page.inner_text("main")
+    assert page.evaluate(TOO_WIDE) == []
+
+
+def test_invited_person_joins_and_signs_in(browser: Any, site: str, tenant: Any, settings: Any) -> None:
+    page = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
+    page.goto(invited(site, tenant, settings))
     page.wait_for_selector("input[name=username]")
     assert page.url == f"{site}/invitation"  # the code is not in the address any more
     assert page.evaluate(TOO_WIDE) == []

@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 from django.urls import reverse
 
 from tests.support.api import Api
-from tests.support.browser import follow
+from tests.support.browser import TOO_WIDE, follow
 from tests.support.factories import make_actor, make_tenant, make_token
 from tests.support.oidc_server import OidcServer, running_oidc_server
 from workflows.models import Command, IdentityProvider, SignInRecord, TenantMembership
@@ -20,6 +20,7 @@ from workflows.services.secrets import secret_save
 from workflows.services.sign_in_rules import second_factor_require
 from workflows.statuses import Role
 
+PASSWORD = "a long passphrase"
 ROLES = {"desk": "operator", "leads": "admin"}
 
 
@@ -114,7 +115,7 @@ def test_groups_that_need_a_scope_of_their_own(site: str, browser: Any, tenant: 
 def test_same_e_mail_address_is_another_account(site: str, browser: Any, tenant: Any, oidc: OidcServer) -> None:
     make_provider(tenant, oidc, site)
     subject = f"s-{uuid.uuid4().hex[:8]}"
-    local = get_user_model().objects.create_user(f"maya-{subject}", f"{subject}@example.com", "a long passphrase")
+    local = get_user_model().objects.create_user(f"maya-{subject}", f"{subject}@example.com", PASSWORD)
     TenantMembership.objects.create(tenant=tenant, user=local, role="admin")
     oidc.set_claims(subject, preferred_username=local.username, groups=["desk"], email=local.email, email_verified=True)
     page = new_page(browser)
@@ -167,10 +168,10 @@ def test_provider_of_another_tenant_and_a_forged_callback_are_refused(
     assert not TenantMembership.objects.filter(tenant_id__in=[own.tenant_id, foreign.tenant_id]).exists()
 
 
-def password_sign_in(page: Any, site: str, account: Any) -> None:
+def password_sign_in(page: Any, site: str, account: Any, password: str = PASSWORD) -> None:
     page.goto(f"{site}/admin/")
     page.fill("input[name=login]", account.username)
-    page.fill("input[name=password]", "a long passphrase")
+    page.fill("input[name=password]", password)
     follow(page, "text=Sign in >> nth=1")
 
 
@@ -181,7 +182,7 @@ def totp_code(secret: str) -> str:
 
 def member(tenant: Any, role: str = "admin") -> Any:
     name = f"maya-{uuid.uuid4().hex[:8]}"
-    account = get_user_model().objects.create_user(name, f"{name}@example.com", "a long passphrase")
+    account = get_user_model().objects.create_user(name, f"{name}@example.com", PASSWORD)
     TenantMembership.objects.create(tenant=tenant, user=account, role=role)
     return account
 
@@ -189,6 +190,20 @@ def member(tenant: Any, role: str = "admin") -> Any:
 def kinds(account: Any) -> list[tuple[str, str]]:
     rows = SignInRecord.objects.filter(account_id=account.pk).order_by("id")
     return list(rows.values_list("kind", "method"))
+
+
+def test_lockout_is_explained_and_refuses_the_right_password(
+    site: str, browser: Any, tenant: Any, settings: Any
+) -> None:
+    settings.ACCOUNT_RATE_LIMITS = {**settings.ACCOUNT_RATE_LIMITS, "login_failed": "1000/15m/ip,2/15m/key"}
+    account, page = member(tenant), new_page(browser)
+    for password, text in (("wrong", "is wrong"), ("wrong", "is wrong"), (PASSWORD, "Too many failed sign-ins. Wait")):
+        password_sign_in(page, site, account, password)
+        assert text in page.inner_text("main")
+    assert page.evaluate(TOO_WIDE) == []
+    page.goto(f"{site}/admin/")
+    assert "/account/login/" in page.url
+    assert [kind for kind, _ in kinds(account)] == ["failed", "failed", "locked_out"]
 
 
 def test_required_second_factor_is_set_up_first_and_then_used(site: str, browser: Any, tenant: Any) -> None:

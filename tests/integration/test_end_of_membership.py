@@ -4,6 +4,7 @@ Source: docs/reference/administration.md#members
 """
 
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -234,6 +235,22 @@ def test_invitation_of_a_deactivated_administrator_cannot_be_used_until_it_is_se
     assert (refused.status_code, "may no longer invite" in text_of(refused)) == (410, True)
     assert admin.post(f"/invitations/{row}/resend").status_code == 200
     assert opened(mailbox).get(PAGE).status_code == 200
+
+
+def test_form_is_not_carried_out_in_a_tenant_that_was_chosen_in_another_tab(tenant: Any) -> None:
+    other = make_tenant()
+    client = member_of(tenant, other, role="admin")
+    client.post("/admin/tenant/", {"tenant": str(tenant.id)})
+    page = f"{reverse('admin:workflows_apitoken_changelist')}add/"
+    hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]+)"', client.get(page).content.decode()))
+    form = {"name": "a", "role": "viewer", "access": "role", **hidden}
+    client.post("/admin/tenant/", {"tenant": str(other.id)})
+    refused = client.post(page, form)
+    assert (refused.status_code, "loaded in another tenant" in text_of(refused)) == (403, True)
+    assert not ApiToken.objects.filter(tenant__in=[tenant, other]).exists()
+    client.post("/admin/tenant/", {"tenant": str(tenant.id)})
+    client.post(page, form)
+    assert [row.tenant_id for row in ApiToken.objects.filter(tenant__in=[tenant, other])] == [tenant.id]
 
 
 def test_form_of_an_ended_membership_is_not_carried_out_in_another_tenant(tenant: Any, admin: Api) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from tests.support.access import endpoints, url_patterns
 from tests.support.api import Api, error_of
@@ -62,6 +63,23 @@ def test_docs_list_every_scope_with_its_addresses() -> None:
     for segment, area in AREAS.items():
         row = next(line for line in text.splitlines() if line.startswith("|") and f"`{segment}`" in line)
         assert f"`{area}:read`" in row, segment
+
+
+def test_openapi_names_the_scope_of_each_operation(database: None) -> None:
+    paths = Client().get("/api/v1/schema", headers={"Accept": "application/json"}).json()["paths"]
+    described = {
+        (re.sub(r"{\w+}", "{}", path), method.upper()): operation["x-required-scope"]
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+    }
+    routes = {name: str(pattern.pattern) for name, pattern in url_patterns().items() if name.startswith("api:")}
+    assert described == {
+        ("/api/v1/" + re.sub(r"<[^>]+>", "{}", routes[name]), method): needed_scope(
+            route=f"api/v1{address(name)}", name=name.removeprefix("api:"), method=method
+        )
+        for name, method in api_endpoints()
+    }
+    assert "A token with scopes needs `runs:write`." in paths["/api/v1/runs/{id}/cancel"]["post"]["description"]
 
 
 def test_token_without_scopes_may_do_what_its_role_may_do(tenant: Any) -> None:

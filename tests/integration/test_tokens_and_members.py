@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
+from django.test import Client
 from django.utils import timezone
 
 from tests.support.api import Api, error_of
@@ -168,6 +169,35 @@ def test_installation_from_nothing_to_a_token(database: None, monkeypatch: pytes
     assert {row.source for row in Command.objects.filter(tenant=tenant)} >= {"cli"}
     run("tenant", "close", slug)
     assert "closed" in next(line for line in run("tenant", "list").splitlines() if slug in line)
+
+
+def test_command_deactivates_an_account_and_sets_its_password(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = make_account("maya")
+    join(tenant, account)
+    session = Client()
+    session.force_login(account)
+    monkeypatch.setattr("sys.stdin", io.StringIO("a long enough phrase\n12345\n"))
+    assert "new password" in run("account", "password", str(account), "--by", "Ines")
+    with pytest.raises(CommandError, match="Nothing was changed"):
+        run("account", "password", str(account))
+    account.refresh_from_db()
+    assert account.check_password("a long enough phrase")
+    assert session.get("/admin/").status_code == 302, "the new password ends the session"
+    assert run("account", "deactivate", str(account), "--by", "Ines") == f"{account} is deactivated.\n"
+    assert f"deactivated  account    {account}" in run("account", "list")
+    for words, problem in (
+        (("deactivate", str(account)), "deactivated already"),
+        (("activate", "x"), "ACCOUNT_UNKNOWN"),
+    ):
+        with pytest.raises(CommandError, match=problem):
+            run("account", *words)
+    run("account", "activate", str(account), "--by", "Ines")
+    rows = SignInRecord.objects.filter(tenant=tenant, account_id=account.pk, by_name="Ines").order_by("id")
+    assert [row.kind for row in rows] == ["password_changed", "account_deactivated", "account_activated"]
+    account.set_unusable_password()
+    account.save()
+    with pytest.raises(CommandError, match="identity provider"):
+        run("account", "password", str(account))
 
 
 @pytest.mark.parametrize(

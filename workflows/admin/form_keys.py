@@ -2,6 +2,9 @@
 
 Each form that changes something has a hidden field with a new key (template tag `form_key`). The service stores the key
 in the command ledger. A second request with the same key gets the outcome of the first request.
+
+A second hidden field has the tenant of the page. A person of several tenants can choose another one in another tab. The
+form of the first tab would then change the wrong tenant.
 """
 
 import re
@@ -9,14 +12,14 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from django.core.exceptions import SuspiciousOperation
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import HttpRequest
 
 from workflows.admin.base import actor_of
 from workflows.errors import Conflict
 from workflows.services.idempotency import CommandRepeated, command_was_done
 
-FIELD = "idempotency_key"
+FIELD, TENANT_FIELD = "idempotency_key", "form_tenant"
 WAIT_SECONDS = 10.0
 POLL_SECONDS = 0.1
 _Result = TypeVar("_Result")
@@ -25,8 +28,15 @@ _Result = TypeVar("_Result")
 def key_of(request: HttpRequest) -> str:
     """Return the idempotency key of the submitted form. Return an empty text if the form has no key.
 
-    Errors: SuspiciousOperation (status 400) for a key that the portal did not create.
+    Errors: SuspiciousOperation (status 400) for a key that the portal did not create; PermissionDenied for a form that
+    was loaded in another tenant.
     """
+    of_page = request.POST.get(TENANT_FIELD, "")
+    if of_page and of_page != str(actor_of(request).tenant_id):
+        raise PermissionDenied(
+            "This form was loaded in another tenant than the one that you have chosen now. Nothing was changed. Choose"
+            " the first tenant again and repeat the change, or load the form again"
+        )
     key = request.POST.get(FIELD, "")
     if not key:
         return ""

@@ -4,7 +4,7 @@ from typing import Any
 
 from django import template
 from django.template import Context
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from workflows import status_colours
@@ -88,10 +88,12 @@ def compact_json(value: Any) -> str:
     return write_json(value, ensure_ascii=False)
 
 
-@register.simple_tag
-def form_key() -> str:
-    """Return the hidden field with a new idempotency key. Every form that changes something has such a field."""
-    return format_html('<input type="hidden" name="idempotency_key" value="{}">', new_id())
+@register.simple_tag(takes_context=True)
+def form_key(context: Context) -> str:
+    """Return the hidden fields that every form has that changes something: a new idempotency key, and the tenant."""
+    tenant = getattr(context.get("request"), "tenant", None)
+    fields = [("idempotency_key", new_id()), *([("form_tenant", tenant.id)] if tenant is not None else [])]
+    return format_html_join("", '<input type="hidden" name="{}" value="{}">', fields)
 
 
 @register.simple_tag(takes_context=True)

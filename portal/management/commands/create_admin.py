@@ -33,7 +33,7 @@ class Command(SystemCommand):
         account = get_user_model()(
             username=options["username"], email=options["email"], is_superuser=True, is_staff=True
         )
-        password = _password()
+        password = read_password()
         try:
             password_validation.validate_password(password, account)
             account.set_password(password)
@@ -53,7 +53,7 @@ class Command(SystemCommand):
         )
 
 
-def _password() -> str:
+def read_password() -> str:
     """Ask for the password twice. Without a terminal, read it from the first line of the input.
 
     Errors: CommandError if the two entries differ.
