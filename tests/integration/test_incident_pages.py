@@ -8,7 +8,7 @@ from django.urls import reverse
 from tests.support.bulk_jobs import accept_starts, complete_job, end_replays, executed
 from tests.support.factories import make_tenant, publish
 from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
-from tests.support.incident_pages import page_of, post, preview, start
+from tests.support.incident_pages import page_of, post, preview, start, text_of
 from tests.support.members import member_of
 from workflows.models import BulkJob, Command, Incident, IncidentNote, Run
 from workflows.models.fields import new_id
@@ -211,3 +211,24 @@ def test_paused_job_and_earlier_results_stay_on_the_page(tenant: Any, incident: 
     assert "2 of 2 succeeded</span>" in client.get(page_of(incident)).content.decode()
     viewer = member_of(tenant, role="viewer").get(page_of(incident)).content.decode()
     assert "Start the other" not in viewer
+
+
+def test_list_starts_the_preview_and_counts_the_same_incidents_as_the_dashboard(
+    tenant: Any, incident: Incident
+) -> None:
+    for code in ("A", "B", "C", "D", "E"):
+        fail_run(publish(tenant, CAPTURE), code=code)
+    grow_incidents(tenant)
+    for code, state in (("A", "snoozed"), ("B", "resolved"), ("C", "open"), ("D", "regressed")):
+        Incident.objects.filter(tenant=tenant, error_code=code).update(state=state)
+    client = member_of(tenant)
+    listed, dashboard = (text_of(client, reverse(name)) for name in (LIST, "admin:index"))
+    for page in (listed, dashboard):
+        card = page.split('aria-label="Incidents"' if page is listed else 'aria-labelledby="h-inc"')[1]
+        codes = [part.split("</bdi>")[0] for part in card.split("<code><bdi>")[1:]]
+        assert codes == ["E", "D", "C", "NOT_FOUND"]
+        assert post(client, incident, "replay").status_code == 302
+        assert reverse("admin:workflows_incident_replay", args=[incident.id]) in card
+        assert "Incidents <span" in page
+        assert page.split("Incidents <span")[1].split(">")[1].startswith("4")
+    assert "1 snoozed</a>" in dashboard

@@ -13,9 +13,10 @@ from workflows.admin.bulk_results import outcome_shares, result_mark, result_par
 from workflows.models import BulkItem, BulkJob, Incident, Run
 from workflows.selectors.incident_page import IncidentPage
 from workflows.selectors.incident_replays import VersionReplays, failures_and_replays, replays_by_version
-from workflows.services.bulk.results import bulk_outcomes_of, item_outcome_of, items_worst_first, started_count
+from workflows.selectors.replay_counts import ReplayCounts, newest_replays, replay_groups
+from workflows.services.bulk.results import bulk_outcomes_of, items_worst_first, started_count
 from workflows.services.bulk.selectors import item_label
-from workflows.statuses import BulkItemState, BulkOutcome, BulkState, CommandAction
+from workflows.statuses import BulkOutcome, BulkState, CommandAction
 
 SHOWN_ITEMS = 50
 
@@ -34,7 +35,8 @@ def replays_context(incident: Incident, page: IncidentPage) -> dict[str, Any]:
 
     The newest job and those that have not ended are shown in full, with the runs that were tried.
     """
-    versions, newest_of_runs = replays_by_version(incident)
+    groups = replay_groups(tenant_id=incident.tenant_id, incidents=[incident.id]).get(incident.id, [])
+    versions = replays_by_version(groups)
     full = [job for place, job in enumerate(page.jobs) if place == 0 or job.ended_at is None]
     outcomes_of = bulk_outcomes_of(page.jobs)
     items = _tried_items(full, outcomes_of)
@@ -55,18 +57,22 @@ def replays_context(incident: Incident, page: IncidentPage) -> dict[str, Any]:
         "replays_in_progress": any(not job["job"].ended_at for job in jobs),
         "shown_replays": [job for job in jobs if job["is_full"]],
         "earlier_replays": [job for job in jobs if not job["is_full"]],
-        "all_replays": _all_replays(newest_of_runs) if len(jobs) > 1 else None,
+        "all_replays": _all_replays(newest_replays(groups)) if len(jobs) > 1 else None,
     }
 
 
-def _all_replays(by_status: dict[str, int]) -> dict[str, Any]:
+def _all_replays(newest: ReplayCounts) -> dict[str, Any]:
     """Return the numbers of runs by the outcome of their newest replay, as the card of one job shows them."""
-    outcomes = dict.fromkeys(BulkOutcome.values, 0)
-    for status, runs in by_status.items():
-        outcomes[item_outcome_of(CommandAction.REPLAY, BulkItemState.ACCEPTED, status)] += runs
+    outcomes = dict.fromkeys(BulkOutcome.values, 0) | {
+        BulkOutcome.SUCCEEDED: newest.succeeded,
+        BulkOutcome.OPEN: newest.open,
+        BulkOutcome.FAILED: newest.failed + newest.timed_out,
+        BulkOutcome.CANCELED: newest.canceled,
+    }
     return {
+        "newest": newest,
         "outcomes": outcomes,
-        "total": started_count(outcomes),
+        "total": newest.total,
         "result": result_mark(CommandAction.REPLAY, outcomes),
         "shares": outcome_shares(outcomes),
     }

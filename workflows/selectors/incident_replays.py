@@ -1,42 +1,19 @@
 """Results of the replays of the runs of an incident (docs/reference/incidents.md#replay)."""
 
 import uuid
-from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import connection
 from django.db.models import Exists, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, NullIf
 
 from workflows.models import Incident, IncidentFailure, Run, RunStep
 from workflows.selectors.incidents import family_of, shown_incident_of_run
-from workflows.selectors.replay_counts import MOST_RUNS
+from workflows.selectors.replay_counts import ReplayGroup
 from workflows.statuses import OPEN_RUN_STATUSES, RunStatus, StepStatus
 
 SHOWN_FAILURES = 10
-
-# The list of ids is read first, so that each replay is found with the index of the originals.
-_RESULTS = """
-WITH newest AS (
-    SELECT DISTINCT ON (replay_of_id, version) id, version, status, error_code, failed_step_path, created_at,
-        row_number() OVER (PARTITION BY replay_of_id ORDER BY created_at DESC, id DESC) = 1 AS is_newest
-    FROM workflow_runs
-    WHERE tenant_id = %(tenant)s AND replay_of_id = ANY(ARRAY(
-        SELECT run_id FROM workflow_incident_failures
-        WHERE tenant_id = %(tenant)s AND is_counted AND incident_id IN (
-            SELECT id FROM workflow_incidents
-            WHERE tenant_id = %(tenant)s AND (id = %(incident)s OR merged_into_id = %(incident)s)
-        )
-        ORDER BY failed_at DESC LIMIT %(most)s
-    ))
-    ORDER BY replay_of_id, version, created_at DESC, id DESC
-)
-SELECT version, status, error_code, count(*), count(*) FILTER (WHERE is_newest),
-    (array_agg(id ORDER BY created_at DESC))[1]
-FROM newest GROUP BY version, status, error_code, failed_step_path ORDER BY count(*) DESC, version
-"""
 
 
 @dataclass
@@ -67,27 +44,20 @@ class VersionReplays:
         return self.succeeded + self.open + self.canceled + self.failed
 
 
-def replays_by_version(incident: Incident) -> tuple[dict[int, VersionReplays], Counter[str]]:
-    """Return the replays of the newest MOST_RUNS runs of an incident by version, and the newest of each run by status.
-
-    Cost: one statement.
-    """
+def replays_by_version(groups: Iterable[ReplayGroup]) -> dict[int, VersionReplays]:
+    """Return the replays of the runs of an incident by version."""
     found: dict[int, VersionReplays] = {}
-    newest_of_runs: Counter[str] = Counter()
-    with connection.cursor() as cursor:
-        cursor.execute(_RESULTS, {"tenant": incident.tenant_id, "incident": incident.id, "most": MOST_RUNS})
-        for version, status, code, runs, newest_runs, newest_id in cursor.fetchall():
-            newest_of_runs[status] += newest_runs
-            replays = found.setdefault(version, VersionReplays(version))
-            if status == RunStatus.SUCCEEDED:
-                replays.succeeded += runs
-            elif status in OPEN_RUN_STATUSES:
-                replays.open += runs
-            elif status in (RunStatus.FAILED, RunStatus.TIMED_OUT):
-                replays.failures.append(FailedReplays(code, runs, newest_id))
-            else:
-                replays.canceled += runs
-    return found, newest_of_runs
+    for group in groups:
+        replays = found.setdefault(group.version, VersionReplays(group.version))
+        if group.status == RunStatus.SUCCEEDED:
+            replays.succeeded += group.runs
+        elif group.status in OPEN_RUN_STATUSES:
+            replays.open += group.runs
+        elif group.status in (RunStatus.FAILED, RunStatus.TIMED_OUT):
+            replays.failures.append(FailedReplays(group.code, group.runs, group.newest_id))
+        else:
+            replays.canceled += group.runs
+    return found
 
 
 def replay_runs(*, tenant_id: uuid.UUID, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Any]:

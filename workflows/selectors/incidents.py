@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from workflows.models import Incident, IncidentFailure, IncidentHour, Run, Tenant
 from workflows.selectors.navigation import CappedCount
-from workflows.selectors.replay_counts import ReplayCounts, replay_counts
+from workflows.selectors.replay_counts import ReplayCounts, newest_replays, replay_groups
 from workflows.statuses import ACTIVE_INCIDENT_STATES, IncidentState
 
 HOURS = 24
@@ -60,7 +60,8 @@ def incident_rows(incidents: Sequence[Incident]) -> list[IncidentRow]:
     for own, merged_into, hour, failures in rows:
         counts[merged_into or own][hour] += failures
     times = [begin + timedelta(hours=number) for number in range(HOURS)]
-    replays = replay_counts(tenant_id=tenant_id, incidents=[incident.id for incident in incidents])
+    groups = replay_groups(tenant_id=tenant_id, incidents=[incident.id for incident in incidents])
+    replays = {incident_id: newest_replays(found) for incident_id, found in groups.items()}
     return [
         IncidentRow(incident, [counts[incident.id][time] for time in times], replays.get(incident.id))
         for incident in incidents

@@ -23,6 +23,7 @@ register = template.Library()
 BAR_WIDTH, BAR_STEP, HEIGHT = 4.8, 6.313, 30
 # Sizes of the chart of one incident, in units of its view box.
 CHART_WIDTH, CHART_LEFT, CHART_STEP, CHART_TOP, CHART_BASE = 620, 26, 24.75, 18, 108
+CHARACTER_WIDTH, LABEL_GAP = 6.0, 5  # of the label of a version
 STEPS_OF_SCALE = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500)
 TONES = {IncidentState.OPEN: "amber"}
 
@@ -71,11 +72,11 @@ def incident_chart(hours: Sequence[Hour], versions: Sequence[VersionRow]) -> Saf
         '<rect class="{}" x="{}" y="{}" width="20.8" height="{}" rx="1.5"><title>{} to {}: {}</title></rect>{}',
         (_chart_bar(number, hour, height) for number, hour in enumerate(hours)),
     )
+    published = _lines(hours, versions)
     marks = format_html_join(
-        "",
-        '<line class="mark" x1="{0}" x2="{0}" y1="6" y2="108"/>'
-        '<text class="axis mark-text" x="{1}" y="13" text-anchor="{2}">v{3} {4}</text>',
-        _marks(hours, versions),
+        "", '<line class="mark" x1="{0}" x2="{0}" y1="6" y2="108"/>', ((f"{x:.1f}",) for x, _ in published)
+    ) + format_html_join(
+        "", '<text class="axis mark-text" x="{}" y="13" text-anchor="{}">{}</text>', _labels(published)
     )
     return format_html(
         '<svg class="inc-chart" viewBox="0 0 620 128" role="img" aria-label="{}">{}{}{}</svg>',
@@ -164,15 +165,33 @@ def _chart_bar(number: int, hour: Hour, unit: float) -> tuple[str, str, str, str
     return kind, x, f"{CHART_BASE - height:.1f}", f"{height:.1f}", begin, end, runs, axis
 
 
-def _marks(hours: Sequence[Hour], versions: Sequence[VersionRow]) -> list[tuple[str, str, str, int, str]]:
-    """Return the lines of the versions that were published in these hours. Only the first one has the verb."""
-    marks: list[tuple[str, str, str, int, str]] = []
+def _lines(hours: Sequence[Hour], versions: Sequence[VersionRow]) -> list[tuple[float, VersionRow]]:
+    """Return the versions that were published in these hours, each with the place of its line, in the order of time."""
     published = [row for row in versions if hours and hours[0].begin <= row.published_at < hours[-1].end]
-    for row in sorted(published, key=lambda row: row.published_at):
-        x = CHART_LEFT + 2 + (row.published_at - hours[0].begin).total_seconds() / 3600 * CHART_STEP
-        is_right = x > CHART_WIDTH / 4
-        at = f"{timezone.localtime(row.published_at):%H:%M}"
-        text = at if marks else f"published {at}"
-        anchor = "end" if is_right else "start"
-        marks.append((f"{x:.1f}", f"{x - 5 if is_right else x + 5:.1f}", anchor, row.version, text))
-    return marks
+    return [
+        (CHART_LEFT + 2 + (row.published_at - hours[0].begin).total_seconds() / 3600 * CHART_STEP, row)
+        for row in sorted(published, key=lambda row: (row.published_at, row.version))
+    ]
+
+
+def _labels(lines: Sequence[tuple[float, VersionRow]]) -> list[tuple[str, str, str]]:
+    """Return the labels of the lines: place, anchor and text. Versions whose labels would overlap have one label."""
+    groups: list[list[tuple[float, VersionRow]]] = []
+    for line in lines:
+        groups.append([line])
+        while len(groups) > 1 and _label(groups, -1)[0] < _label(groups, -2)[1] + LABEL_GAP:
+            groups[-2:] = [groups[-2] + groups[-1]]
+    return [_label(groups, place)[2:] for place in range(len(groups))]
+
+
+def _label(groups: Sequence[Sequence[tuple[float, VersionRow]]], place: int) -> tuple[float, float, str, str, str]:
+    """Return the left and the right end of the label of a group, its place, anchor and text. The first has the verb."""
+    group = groups[place]
+    numbers = [f"v{row.version}" for _, row in (group[0], group[-1])]
+    times = [f"{timezone.localtime(row.published_at):%H:%M}" for _, row in (group[0], group[-1])]
+    verb = " published" if group is groups[0] else ""
+    text = f"{'–'.join(dict.fromkeys(numbers))}{verb} {'–'.join(dict.fromkeys(times))}"
+    width, begin, end = CHARACTER_WIDTH * len(text), group[0][0], group[-1][0]
+    if begin > width + LABEL_GAP:
+        return begin - LABEL_GAP - width, begin - LABEL_GAP, f"{begin - LABEL_GAP:.1f}", "end", text
+    return end + LABEL_GAP, end + LABEL_GAP + width, f"{end + LABEL_GAP:.1f}", "start", text
