@@ -6,21 +6,25 @@ Source: docs/reference/screens.md#other-screens
 from typing import Any
 
 from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR
+from django.db.models import QuerySet
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 
 from ingress.admin.dead_letters import event_page_of
-from ingress.dead_letters.selectors import dead_letter_count, outbox_refused
+from ingress.dead_letters.selectors import outbox_refused
 from workflows import status_marks
 from workflows.actors import Actor
-from workflows.admin.list_filters import CheckedChangeList, kept_parameters, page_links, query_with
+from workflows.admin.list_filters import NOT_COUNTED, CheckedChangeList, kept_parameters, page_links, query_with
 from workflows.event_redaction import EventRedaction
 from workflows.models import Definition, EventDelivery
 from workflows.redaction import rules_in
+from workflows.selectors.attention import held_deliveries
+from workflows.selectors.counts import count_text, part_counts
 from workflows.statuses import DeliveryStatus
 
 STATUS, DEFINITION = "status", "definition"
 ALL, HELD = "all", "held"
+MOST_LISTED = 10_000
 TIMES = ("created_at_from_0", "created_at_from_1", "created_at_to_0", "created_at_to_1")
 SHOWN_REFUSED = 20
 MOST_DEFINITIONS = 200
@@ -32,14 +36,15 @@ def list_context(shown: CheckedChangeList, request: HttpRequest, actor: Actor) -
     status = query.get(STATUS) or DeliveryStatus.DEAD.value
     refused = outbox_refused(tenant_id=actor.tenant_id)
     definitions = Definition.objects.filter(tenant_id=actor.tenant_id).order_by("name")
-    dead = dead_letter_count(tenant_id=actor.tenant_id)
+    counts = _counts(shown, request, actor)
     return {
         "status": status,
-        "dead": dead,
+        "dead": counts is None or counts[DeliveryStatus.DEAD.value],
         "rows": [_row(delivery, actor) for delivery in shown.result_list],
         "shows_reasons": actor.sees_payloads,
-        "total": f"{shown.result_count:,}",
-        "chips": _chips(query, status, dead),
+        "total": f"{shown.result_count:,}{'+' if shown.result_count >= MOST_LISTED else ''}",
+        "chips": _chips(query, status, counts),
+        "chips_note": NOT_COUNTED if counts is None else "",
         "tokens": _tokens(query),
         "kept": kept_parameters(query),
         "kept_in_form": [(name, query[name]) for name in (STATUS, SEARCH_VAR) if query.get(name)],
@@ -79,20 +84,33 @@ def _target(delivery: EventDelivery) -> str:
     return f"start of {delivery.definition.key}" if delivery.definition else ""
 
 
-def _chips(query: QueryDict, status: str, dead: int) -> list[dict[str, Any]]:
+def deliveries_of(deliveries: QuerySet[EventDelivery], status: str) -> QuerySet[EventDelivery]:
+    """Return the deliveries of one chip."""
+    if status == HELD:
+        return held_deliveries(deliveries).order_by()
+    return deliveries if status == ALL else deliveries.filter(status=status)
+
+
+def _counts(shown: CheckedChangeList, request: HttpRequest, actor: Actor) -> dict[str, int] | None:
+    """Return the number of deliveries of each chip, with the other filters and the search of the list."""
+    others = shown.rows_without(request, STATUS)
+    parts = {value: deliveries_of(others, value) for value in (*DeliveryStatus.values, HELD, ALL)}
+    return part_counts(parts, tenant_id=actor.tenant_id)
+
+
+def _chips(query: QueryDict, status: str, counts: dict[str, int] | None) -> list[dict[str, Any]]:
     """Return one chip for each status, the dead deliveries first, and one for the starts on hold."""
-
-    def chip(value: str, mark: Any, number: str = "") -> dict[str, Any]:
-        link = query_with(query, STATUS, "" if value == DeliveryStatus.DEAD else value)
-        return {**mark._asdict(), "query": link, "is_chosen": status == value, "number": number}
-
-    marks = status_marks.DELIVERY
-    others = [one.value for one in DeliveryStatus if one != DeliveryStatus.DEAD]
+    marks = {DeliveryStatus.DEAD.value: status_marks.DELIVERY["dead"], HELD: status_marks.EVENT[HELD]}
+    marks |= {value: status_marks.DELIVERY[value] for value in DeliveryStatus.values if value not in marks}
+    marks[ALL] = status_marks.Mark("All deliveries", "", "grey")
     return [
-        chip(DeliveryStatus.DEAD, marks["dead"], f"{dead:,}"),
-        chip(HELD, status_marks.EVENT[HELD]),
-        *(chip(value, marks[value]) for value in others),
-        chip(ALL, status_marks.Mark("All deliveries", "", "grey")),
+        {
+            **mark._asdict(),
+            "query": query_with(query, STATUS, "" if value == DeliveryStatus.DEAD else value),
+            "is_chosen": status == value,
+            "number": count_text(counts[value] if counts else None),
+        }
+        for value, mark in marks.items()
     ]
 
 

@@ -12,15 +12,12 @@ from django.utils.functional import cached_property
 from django.views.decorators.http import require_safe
 from unfold.contrib.filters.admin import DropdownFilter
 
-from ingress.admin.dead_letter_list import ALL, HELD, list_context
+from ingress.admin.dead_letter_list import ALL, HELD, MOST_LISTED, deliveries_of, list_context
 from ingress.admin.dead_letters import DeadLetterViews, event_page_of
 from workflows.admin.base import actor_of
 from workflows.admin.list_filters import CheckedChangeList, DateTimeRangeFilter, TextFilter
 from workflows.models import Definition, EventDelivery
-from workflows.selectors.attention import held_deliveries
 from workflows.statuses import DeliveryStatus
-
-MOST_LISTED = 10_000
 
 
 class InboxPaginator(Paginator):
@@ -48,10 +45,7 @@ class InboxFilter(DropdownFilter):
         return [*DeliveryStatus.choices, (HELD, "On hold"), (ALL, "All")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[EventDelivery]) -> QuerySet[EventDelivery]:
-        chosen = self.value() or DeliveryStatus.DEAD
-        if chosen == HELD:
-            return held_deliveries(queryset).order_by()
-        return queryset if chosen == ALL else queryset.filter(status=chosen)
+        return deliveries_of(queryset, self.value() or DeliveryStatus.DEAD)
 
 
 class DefinitionFilter(TextFilter):

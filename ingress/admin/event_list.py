@@ -13,12 +13,13 @@ from ingress.explain.targets import decided_targets
 from ingress.explain.trace import schema_as_json
 from workflows import status_marks
 from workflows.admin.base import actor_of
-from workflows.admin.list_filters import CheckedChangeList, kept_parameters, page_links, query_with
+from workflows.admin.list_filters import NOT_COUNTED, CheckedChangeList, kept_parameters, page_links, query_with
+from workflows.event_outcomes import has_outcome
 from workflows.event_redaction import EventRedaction
-from workflows.models import Event, EventDelivery, EventType
+from workflows.models import Event, EventDelivery
 from workflows.redaction import rules_in
 from workflows.selectors.attention import EVENT_PROBLEM_WORDS, EventProblem
-from workflows.selectors.counts import MOST_EVENTS
+from workflows.selectors.counts import count_text, part_counts
 from workflows.statuses import CorrelationStatus, EventOutcome
 
 PROBLEM = "problem"
@@ -28,15 +29,20 @@ LABELS = {PROBLEM: "Only", TYPE: "Event type", CORRELATION: "Correlation", SEARC
 MOST_TYPES = 500
 
 
-def list_context(shown: CheckedChangeList, request: HttpRequest, counts: dict[str, int]) -> dict[str, Any]:
+def list_context(shown: CheckedChangeList, request: HttpRequest) -> dict[str, Any]:
     """Return what the template of the list needs besides the list itself."""
     query = request.GET
+    counts = _counts(shown, request)
     rows: list[Event] = list(shown.result_list)
     rules = rules_in(request.tenant)  # type: ignore[attr-defined]
     targets, sees_payloads = decided_targets(rows), actor_of(request).sees_payloads
-    names = EventType.objects.filter(tenant_id=request.tenant.id).order_by("name")  # type: ignore[attr-defined]
+    # The filter has read the types already. The list has no such filter if there is no type.
+    types: list[tuple[str, str]] = next(
+        (spec.lookup_choices for spec in shown.filter_specs if TYPE in spec.expected_parameters()), []
+    )
     return {
         "chips": _chips(query, counts),
+        "chips_note": NOT_COUNTED if counts is None else "",
         "tokens": _tokens(query),
         "kept": kept_parameters(query),
         "values": {name: query.get(name, "") for name in (PROBLEM, TYPE, CORRELATION, *FROM, *TO)},
@@ -44,7 +50,7 @@ def list_context(shown: CheckedChangeList, request: HttpRequest, counts: dict[st
         "search_label": shown.search_help_text,
         "search_note": "Finds the beginning or the end of a key, and whole ids. Not the middle of a key.",
         "correlations": CorrelationStatus.choices,
-        "event_types": names.values_list("name", flat=True)[:MOST_TYPES],
+        "event_types": [name for name, _ in types[:MOST_TYPES]],
         "rows": [
             {
                 **_row(event, EventRedaction(event, rules), targets.get(event.id)),
@@ -92,25 +98,30 @@ def _target(delivery: EventDelivery, redaction: EventRedaction) -> dict[str, Any
     }
 
 
-def _chips(query: QueryDict, counts: dict[str, int]) -> list[dict[str, Any]]:
+def _counts(shown: CheckedChangeList, request: HttpRequest) -> dict[str, int] | None:
+    """Return the number of events of each outcome, with the other filters and the search of the list."""
+    events = shown.rows_without(request, OUTCOME)
+    parts = {outcome.value: events.filter(has_outcome(outcome)) for outcome in EventOutcome}
+    return part_counts({"": events, **parts}, tenant_id=actor_of(request).tenant_id)
+
+
+def _chips(query: QueryDict, counts: dict[str, int] | None) -> list[dict[str, Any]]:
+    """Return a chip for all events, and one for each outcome that has events or whose events could not be counted."""
     chosen = query.get(OUTCOME, "")
-    chips = [
-        {"word": "All", "icon": "", "tone": "grey", "query": query_with(query, OUTCOME, ""), "is_chosen": not chosen}
-    ]
+    marks = {"": status_marks.Mark("All", "", "grey")}
     for outcome in EventOutcome:
-        count = counts.get(outcome.value, 0)
-        if count or chosen == outcome.value:
-            mark = status_marks.EVENT[outcome.value]
-            link = query_with(query, OUTCOME, outcome.value)
-            is_chosen = chosen == outcome.value
-            chips.append(
-                {**mark._asdict(), "query": link, "is_chosen": is_chosen, "number": _count(count), "value": chosen}
-            )
-    return chips
-
-
-def _count(number: int) -> str:
-    return f"{number:,}" if number <= MOST_EVENTS else f"{MOST_EVENTS:,}+"
+        if counts is None or counts[outcome.value] or chosen == outcome.value:
+            marks[outcome.value] = status_marks.EVENT[outcome.value]
+    return [
+        {
+            **mark._asdict(),
+            "value": value,
+            "query": query_with(query, OUTCOME, value),
+            "is_chosen": chosen == value,
+            "number": count_text(counts[value] if counts else None),
+        }
+        for value, mark in marks.items()
+    ]
 
 
 def _words(name: str, value: str) -> str:

@@ -13,18 +13,7 @@ from workflows.models.read_only import reading_only
 from workflows.redaction import Rules, rules_of
 from workflows.statuses import DeliveryStatus
 
-MOST_COUNTED = 1_000
-
 UNKNOWN = {"result": "refused", "code": "DELIVERY_NOT_FOUND", "message": "There is no such delivery in this tenant."}
-
-
-def dead_letter_count(*, tenant_id: uuid.UUID) -> int:
-    """Return the number of dead deliveries, at most MOST_COUNTED.
-
-    Every page shows this number, so the query must be cheap.
-    """
-    dead = EventDelivery.objects.filter(tenant_id=tenant_id, status=DeliveryStatus.DEAD)
-    return dead.order_by()[:MOST_COUNTED].count()
 
 
 def outbox_refused(*, tenant_id: uuid.UUID) -> QuerySet[OutboxEvent]:

@@ -1,10 +1,12 @@
 """List of events: chips keep the filters, tokens remove one filter, empty states, hostile values, statements."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from ingress.admin import event_list
 from ingress.dispatch.routing import event_route
@@ -37,14 +39,15 @@ def test_filters_chips_and_tokens(tenant: Any) -> None:
     assert chips["Dead"]["query"] == "?event_type=A&received_at_from_0=2020-01-01&outcome__exact=dead"
     tokens = {token["label"]: token["without"] for token in page.context["tokens"]}
     assert tokens == {"Event type": "?received_at_from_0=2020-01-01", "Received from": "?event_type=A"}
-    assert keys_in(shown(tenant, event_type="A", outcome__exact="dead")) == ["K-2"]
+    dead = shown(tenant, event_type="A", outcome__exact="dead")
+    assert keys_in(dead) == ["K-2"]
+    assert '<input type="hidden" name="outcome__exact" value="dead">' in dead.content.decode()
     assert keys_in(shown(tenant, q="K-3")) == ["K-3"]
     assert keys_in(shown(tenant, correlation_status__exact="missing")) == []
 
 
 def test_chips_count_a_limited_number_of_events_of_an_index(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (counts, event_list):
-        monkeypatch.setattr(module, "MOST_EVENTS", 2_000)
+    monkeypatch.setattr(counts, "MOST_COUNTED", 2_000)
     event = receive(tenant)
     copies(
         event, 5_000, event_id="'copy-' || n", received_at="now() - n * interval '1 s'",
@@ -54,10 +57,37 @@ def test_chips_count_a_limited_number_of_events_of_an_index(tenant: Any, monkeyp
     pages: list[Any] = []
     with no_sorts():
         read = rows_read(tenant, lambda: pages.append(client.get(reverse(ADDRESS))), "workflow_runtime_events")
-    # All of one status, as many of the other as are counted, and the rows of the page.
-    assert 3_000 < read <= 3_200
+    # All of one status, as many of the other and of both as are counted, and the rows of the page.
+    assert 5_000 < read <= 5_200
     chips = {chip["word"]: chip.get("number") for chip in pages[0].context["chips"]}
-    assert (chips["Dead"], chips["Delivered"]) == ("1,000", "2,000+")
+    assert (chips["All"], chips["Dead"], chips["Delivered"]) == ("2,000+", "1,000", "2,000+")
+
+
+@pytest.mark.parametrize(
+    "query", [{}, {"event_type": "A"}, {"q": "K-2"}, {"received_at_to_0": "2026-01-01"}, {"q": "x"}]
+)
+def test_each_chip_counts_the_list_behind_it(tenant: Any, query: dict[str, str]) -> None:
+    """Events of each age count, with the filters and the search of the list."""
+    for key, name, outcome in (
+        ("K-1", "A", "dead"), ("K-2", "A", "unmatched"), ("K-2", "B", "unmatched"), ("K-3", "B", "delivered"),
+    ):  # fmt: skip
+        event = receive(tenant, event_type=name, workflow_correlation_key=key)
+        age = timedelta(hours=25) if key == "K-2" else timedelta(0)
+        Event.objects.filter(id=event.id).update(outcome=outcome, received_at=timezone.now() - age)
+    client = member_of(tenant)
+    for chip in client.get(reverse(ADDRESS), query).context["chips"]:
+        rows = keys_in(client.get(reverse(ADDRESS) + chip["query"]))
+        assert chip["number"] == str(len(rows)), chip
+        assert rows or chip["word"] == "All"
+
+
+def test_chips_without_numbers_if_the_count_takes_too_long(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    receive(tenant)
+    monkeypatch.setattr(event_list, "part_counts", lambda parts, *, tenant_id: None)
+    page = shown(tenant)
+    assert {chip["number"] for chip in page.context["chips"]} == {""}
+    assert "The rows could not be counted in one second" in page.content.decode()
+    assert len(keys_in(page)) == 1
 
 
 @pytest.mark.parametrize(
@@ -106,7 +136,7 @@ def test_list_needs_at_most_twelve_statements(tenant: Any) -> None:
     client = member_of(tenant)
     client.get(reverse(ADDRESS))
     with sent_statements() as statements:
-        client.get(reverse(ADDRESS))
+        client.get(reverse(ADDRESS), {"q": "K-1"})
     assert len(statements) <= 12, "\n".join(statement[:200] for statement in statements)
 
 

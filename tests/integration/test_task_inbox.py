@@ -13,7 +13,9 @@ from tests.support.factories import make_run, make_tenant, make_token
 from tests.support.members import member_of
 from tests.support.plans import copies, no_sorts, rows_read
 from tests.support.statements import sent_statements
+from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.models import Command, HumanTask, TaskDraft
+from workflows.selectors import counts
 from workflows.selectors import tasks as inbox
 from workflows.services import human_tasks
 from workflows.statuses import Role
@@ -46,13 +48,33 @@ def page_of(task: HumanTask) -> str:
 
 
 def test_inbox_reads_no_more_tasks_than_it_counts(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbox, "MOST_COUNTED", 1_000)
-    copies(make_task(tenant, "task", 1), 20_000, status="CASE WHEN n % 2 = 0 THEN 'pending' ELSE 'completed' END")
+    monkeypatch.setattr(counts, "MOST_COUNTED", 500)
     client = member_of(tenant)
+    copies(
+        make_task(tenant, "task", 1), 20_000, status="CASE WHEN n % 2 = 0 THEN 'pending' ELSE 'completed' END",
+        claimed_by_id=f"CASE WHEN n > 19_900 THEN {user_of(client).pk} END", due_at="now() + n * interval '1 s'",
+    )  # fmt: skip
+    pages: list[Any] = []
     with no_sorts():
-        read = rows_read(tenant, lambda: client.get(reverse(LIST)), "workflow_tasks")
-    # The counted tasks, the rows of the page and the count of the navigation, of 10,001 open tasks.
+        read = rows_read(tenant, lambda: pages.append(client.get(reverse(LIST))), "workflow_tasks")
+    # The counted tasks of each part, the rows of the page and the count of the navigation, of 10,001 open tasks.
     assert 1_000 < read <= 1_500
+    # The member's tasks are not among the first that are due.
+    shown = {part["value"]: part["count"] for part in pages[0].context_data["parts"]}
+    assert shown == {"mine": "50", "unclaimed": "500+", "all": "500+", "closed": ""}
+
+
+@pytest.mark.parametrize("query", ["kind=decisions", "due=hour", "kind=decisions&due=hour"])
+def test_each_part_counts_its_list_with_the_filters(tenant: Any, query: str) -> None:
+    client = member_of(tenant)
+    mine = {"status": "claimed", "claimed_by": user_of(client)}
+    for number, minutes in enumerate((5, 90)):
+        for task_type in ("t", DECIDE_OUTCOME):
+            make_task(tenant, f"free {number}", minutes, task_type=task_type)
+            make_task(tenant, f"mine {number}", minutes, task_type=task_type, **mine)
+    for part in client.get(f"{reverse(LIST)}?{query}").context_data["parts"][:3]:
+        rows = client.get(f"{reverse(LIST)}?{query}&show={part['value']}").context_data["rows"]
+        assert part["count"] == str(len(rows)) != "0", part
 
 
 def test_inbox_sorts_by_due_time_and_counts_its_parts(tenant: Any) -> None:

@@ -24,6 +24,7 @@ LIST_PARAMETERS = frozenset({SEARCH_VAR, ORDER_VAR, PAGE_VAR, ALL_VAR, IS_FACETS
 # A page deeper in a list would read all rows before it.
 MOST_PAGES = 200
 LIST_SECONDS = 5.0
+NOT_COUNTED = "The rows could not be counted in one second, so the list shows no numbers."
 TOO_SLOW = (
     f"The search took longer than {LIST_SECONDS:g} s and was stopped. Search for a longer beginning of the key, or add"
     " a filter for the time or the status."
@@ -91,6 +92,15 @@ class CheckedChangeList(ChangeList):
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
         return rows.none() if self.problems else rows
+
+    def rows_without(self, request: HttpRequest, name: str) -> QuerySet[Any]:
+        """Return the rows of the list without the filter of one parameter. The chips of this filter count them."""
+        rows = self.root_queryset
+        for spec in self.filter_specs:
+            chosen = None if name in spec.expected_parameters() else spec.queryset(request, rows)
+            rows = rows if chosen is None else chosen
+        found: QuerySet[Any] = self.model_admin.get_search_results(request, rows, self.query)[0]
+        return found.none() if self.problems else found
 
     def get_results(self, request: HttpRequest) -> None:
         """Read the rows of the page. If they take too long, the list shows an error at the search and no rows."""

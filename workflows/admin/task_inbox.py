@@ -27,19 +27,15 @@ def inbox_context(request: HttpRequest) -> dict[str, Any]:
         "tasks": [],
         "after": after,
     }
+    filters = {"only_decisions": kind == DECISIONS, "only_due_soon": due == DUE_SOON}
     try:
         page = inbox_page(
-            tenant_id=actor.tenant_id,
-            user_id=user_id,
-            part=part if part in PARTS else ALL,
-            only_decisions=kind == DECISIONS,
-            only_due_soon=due == DUE_SOON,
-            after=after,
+            tenant_id=actor.tenant_id, user_id=user_id, part=part if part in PARTS else ALL, after=after, **filters
         )
     except ValueError:
         problems["after"] = "There is no such page."
         page = None
-    counts = inbox_counts(tenant_id=actor.tenant_id, user_id=user_id)
+    counts = inbox_counts(tenant_id=actor.tenant_id, user_id=user_id, **filters)
     names = {"mine": "Mine", "unclaimed": "Unclaimed", "all": "All", CLOSED: "Closed"}
     context["parts"] = [{"value": value, "label": names[value], "count": counts.get(value, "")} for value in PARTS]
     if page is not None and not problems:

@@ -1778,6 +1778,11 @@ class Migration(migrations.Migration):
                         fields=["tenant", "due_at", "id"],
                         name="workflow_tasks_by_due",
                     ),
+                    models.Index(
+                        condition=models.Q(("status__in", ["pending", "claimed", "completing"])),
+                        fields=["tenant", "claimed_by", "due_at", "id"],
+                        name="workflow_tasks_by_claim",
+                    ),
                     models.Index(fields=["tenant", "-created_at"], name="workflow_tasks_newest"),
                     models.Index(
                         condition=models.Q(

@@ -54,6 +54,12 @@ class HumanTask(TenantRow):
                 condition=models.Q(status__in=[s.value for s in OPEN_TASK_STATUSES]),
                 name="workflow_tasks_by_due",
             ),
+            # The tasks of one member, and the unclaimed ones.
+            models.Index(
+                fields=["tenant", "claimed_by", "due_at", "id"],
+                condition=models.Q(status__in=[s.value for s in OPEN_TASK_STATUSES]),
+                name="workflow_tasks_by_claim",
+            ),
             models.Index(fields=["tenant", "-created_at"], name="workflow_tasks_newest"),
             # Index for open decisions about unknown outcomes. The dashboard uses it, and so does the sweep over all
             # tenants.

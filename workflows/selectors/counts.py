@@ -1,32 +1,47 @@
-"""Counts of runs, events and problems, of one tenant or of all tenants."""
+"""Counts of runs, rows of lists and problems, of one tenant or of all tenants."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
-from django.db import connection
+from django.db import OperationalError, connection
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from workflows.event_outcomes import has_outcome
-from workflows.models import Event, Run, Tenant
+from workflows.database_errors import is_canceled
+from workflows.models import Run, Tenant
+from workflows.models.statements import statement_limit
 from workflows.selectors.navigation import CappedCount
-from workflows.statuses import OPEN_RUN_STATUSES, EventOutcome
+from workflows.statuses import OPEN_RUN_STATUSES
 
-MOST_EVENTS = MOST_STARTS = 1_000
+MOST_COUNTED = MOST_STARTS = 1_000
+COUNT_SECONDS = 1.0
 
 
-def event_counts(*, tenant_id: uuid.UUID, since_hours: int = 24) -> dict[str, int]:
-    """Return the number of the tenant's events, by outcome. Only events of the last `since_hours` hours count.
+def part_counts(parts: Mapping[str, QuerySet[Any]], *, tenant_id: uuid.UUID) -> dict[str, int] | None:
+    """Return the number of rows of each part of a list, with the filters of the list.
 
-    `MOST_EVENTS` + 1 means more than `MOST_EVENTS`. Cost: one statement, which reads a range of an index per outcome.
+    `MOST_COUNTED` + 1 means more than `MOST_COUNTED`. Return None if the count takes longer than `COUNT_SECONDS`.
+    Cost: one statement. With an index for a part, it reads at most `MOST_COUNTED` + 1 rows of the part.
     """
-    events = Event.objects.filter(tenant_id=tenant_id, received_at__gte=timezone.now() - timedelta(hours=since_hours))
-    numbers = {
-        outcome.value: CappedCount(events.filter(has_outcome(outcome)), limit=MOST_EVENTS + 1)
-        for outcome in EventOutcome
-    }
-    row = Tenant.objects.filter(id=tenant_id).values_list(*numbers.values()).get()
-    return dict(zip(numbers, row, strict=True))
+    numbers = [CappedCount(rows, limit=MOST_COUNTED + 1) for rows in parts.values()]
+    try:
+        with statement_limit(COUNT_SECONDS):
+            row = Tenant.objects.filter(id=tenant_id).values_list(*numbers).get()
+    except OperationalError as error:
+        if not is_canceled(error):
+            raise
+        return None
+    return dict(zip(parts, row, strict=True))
+
+
+def count_text(count: int | None) -> str:
+    """Return a count of `part_counts` as text: `12`, `1,000+`, or an empty text for rows that were not counted."""
+    if count is None:
+        return ""
+    return f"{count:,}" if count <= MOST_COUNTED else f"{MOST_COUNTED:,}+"
 
 
 def starts_of_last_hour(*, tenant_id: uuid.UUID) -> int:

@@ -18,6 +18,7 @@ class CappedCount(Subquery):
     """Number of rows of a query, at most `limit`. The database reads no more rows."""
 
     template = "(SELECT count(*) FROM (%(subquery)s) AS counted)"
+    empty_result_set_value = 0
 
     def __init__(self, rows: QuerySet[Any], *, limit: int = MOST_COUNTED) -> None:
         super().__init__(rows.order_by().values("pk")[:limit], output_field=IntegerField())

@@ -4,15 +4,15 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.models import HumanTask
 from workflows.selectors.attention import tasks_due_soon
+from workflows.selectors.counts import count_text, part_counts
 from workflows.statuses import OPEN_TASK_STATUSES
 
 PAGE = 50
-MOST_COUNTED = 1_000
 # Parts of the inbox. All parts except `closed` have the open tasks.
 MINE, UNCLAIMED, ALL, CLOSED = "mine", "unclaimed", "all", "closed"
 PARTS = (MINE, UNCLAIMED, ALL, CLOSED)
@@ -42,10 +42,7 @@ def inbox_page(
     """
     tasks = HumanTask.objects.filter(tenant_id=tenant_id).select_related("run", "claimed_by")
     tasks = tasks.defer("context_data", "form_schema", "response", "run__input", "run__output", "run__error")
-    if only_decisions:
-        tasks = tasks.filter(task_type=DECIDE_OUTCOME)
-    if only_due_soon:
-        tasks = tasks_due_soon(tasks)
+    tasks = _filtered(tasks, only_decisions=only_decisions, only_due_soon=only_due_soon)
     if part == CLOSED:
         tasks = _after_closed(tasks.exclude(status__in=OPEN_TASK_STATUSES), after)
     else:
@@ -54,19 +51,24 @@ def inbox_page(
     return InboxPage(found[:PAGE], _place(found[PAGE - 1], part) if len(found) > PAGE else "")
 
 
-def inbox_counts(*, tenant_id: uuid.UUID, user_id: int) -> dict[str, str]:
-    """Return the number of open tasks in each part as text. Above MOST_COUNTED, the first tasks are counted: `1,000+`.
+def inbox_counts(
+    *, tenant_id: uuid.UUID, user_id: int, only_decisions: bool = False, only_due_soon: bool = False
+) -> dict[str, str]:
+    """Return the number of open tasks in each part as text, with the filters of the page.
 
-    Cost: one statement.
+    The text is `1,000+` for more tasks than are counted. It is empty if the count takes too long. Cost: one statement.
     """
-    open_tasks = HumanTask.objects.filter(tenant_id=tenant_id, status__in=OPEN_TASK_STATUSES)
-    row = open_tasks.order_by("due_at", "id")[: MOST_COUNTED + 1].aggregate(
-        mine=Count("id", filter=Q(claimed_by_id=user_id)),
-        unclaimed=Count("id", filter=Q(claimed_by__isnull=True)),
-        all=Count("id"),
-    )
-    more = "+" if row[ALL] > MOST_COUNTED else ""
-    return {part: f"{min(number, MOST_COUNTED):,}{more}" for part, number in row.items()}
+    tasks = HumanTask.objects.filter(tenant_id=tenant_id)
+    tasks = _filtered(tasks, only_decisions=only_decisions, only_due_soon=only_due_soon)
+    parts = {part: _open(tasks, part, user_id) for part in (MINE, UNCLAIMED, ALL)}
+    counts = part_counts(parts, tenant_id=tenant_id)
+    return {part: count_text(counts[part] if counts else None) for part in parts}
+
+
+def _filtered(tasks: QuerySet[HumanTask], *, only_decisions: bool, only_due_soon: bool) -> QuerySet[HumanTask]:
+    if only_decisions:
+        tasks = tasks.filter(task_type=DECIDE_OUTCOME)
+    return tasks_due_soon(tasks) if only_due_soon else tasks
 
 
 def _open(tasks: QuerySet[HumanTask], part: str, user_id: int) -> QuerySet[HumanTask]:
