@@ -30,6 +30,17 @@ pytestmark = pytest.mark.usefixtures("no_dispatcher")
 RUNS = "admin:workflows_run_changelist"
 
 
+def test_each_field_of_the_filter_form_has_a_label(tenant: Any) -> None:
+    page = member_of(tenant).get(reverse(RUNS)).content.decode()
+    form = page.partition("data-drop-empty>")[2].partition("</form>")[0]
+    labels = set(re.findall(r'<label class="f" for="([^"]+)"', form))
+    fields = re.findall(r'<(?:input|select)(?! type="hidden")[^>]+>', form)
+    assert len(fields) > 15
+    for field in fields:
+        assert "aria-label=" in field or labels & set(re.findall('id="([^"]+)"', field)), field
+    assert labels <= set(re.findall('id="([^"]+)"', form)), "a label names no field"
+
+
 @pytest.fixture
 def api(tenant: Any) -> Api:
     return Api(make_token(tenant))

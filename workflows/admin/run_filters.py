@@ -44,8 +44,9 @@ class Moment(forms.SplitDateTimeField):
     """Date and time of day in the time zone of the page. The time may be left out."""
 
     def __init__(self, label: str) -> None:
-        dates = {"type": "date", "class": "in"}
-        times = {"type": "time", "step": "1", "class": "in"}
+        # A label can name only one of the two fields.
+        dates = {"type": "date", "class": "in", "aria-label": f"{label}, date"}
+        times = {"type": "time", "step": "1", "class": "in", "aria-label": f"{label}, time"}
         widget = forms.SplitDateTimeWidget(date_attrs=dates, time_attrs=times, date_format="%Y-%m-%d")
         super().__init__(label=label, required=False, widget=widget)
 
