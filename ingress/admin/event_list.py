@@ -72,6 +72,7 @@ def _row(event: Event, redaction: EventRedaction, target: EventDelivery | None) 
         "keys": ", ".join(redaction.keys(event.correlation_keys)),
         "why": redaction.reason(event.shown_reason),
         "target": _target(target, redaction) if target else None,
+        "taker": event.can_be_taken_by if event.shown_outcome == EventOutcome.BUFFER_OVER else None,
         "is_buffered": event.shown_outcome == EventOutcome.BUFFERED,
     }
 

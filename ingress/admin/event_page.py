@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 
@@ -32,6 +33,8 @@ SAME_TYPE_FIELDS = (
     "correlation_trace",
 )  # fmt: skip
 MOST_WAITING = 1_000
+# An event that nobody routes or delivers gets another advice after some time, without a change of its rows.
+PAGE_AGE_SECONDS = 15
 # A near miss explains nothing after these decisions, because a run has the event or will have it.
 USED_CODES = (
     OutcomeCode.MATCHED, OutcomeCode.STARTED, OutcomeCode.PARTLY_DEAD, OutcomeCode.HELD, OutcomeCode.DELIVERING,
@@ -48,7 +51,7 @@ class EventPageViews(TenantAdmin):
     """View of `EventAdmin` that shows one event."""
 
     @method_decorator(require_safe)
-    @live_page(event_version)
+    @live_page(event_version, age_seconds=PAGE_AGE_SECONDS)
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -59,7 +62,7 @@ class EventPageViews(TenantAdmin):
         rules = rules_in(request.tenant)  # type: ignore[attr-defined]
         trace = event_explained(tenant_id=actor.tenant_id, event=event, sees_payloads=actor.sees_payloads, rules=rules)
         key = next(iter(trace["correlation"]["keys"]), "")
-        advice, counts = advice_of(trace), trace["delivery_counts"]
+        advice, counts = advice_of(trace, now=timezone.now()), trace["delivery_counts"]
         total, near_misses = sum(counts.values()), trace["routing"]["near_misses"]
         is_unused = event.outcome_code not in USED_CODES
         delivery_ids = [str(delivery["id"]) for delivery in trace["deliveries"]]

@@ -6,6 +6,7 @@ Source: docs/reference/events.md#what-to-do-first
 """
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Literal
 
 from ingress.explain.alike import is_almost_the_key
@@ -13,8 +14,12 @@ from ingress.explain.summary import span
 from workflows.redaction import HIDDEN
 from workflows.statuses import DeliveryStatus, EventOutcome, OutcomeCode, WaitStatus
 
+_IN_PROGRESS = (DeliveryStatus.PENDING, DeliveryStatus.SENT)
 LATE_TO_DO = "If the effect is still needed, send the event to a run that waits now, or start a new run."
-IF_IT_STAYS = "If this text stays, look at the health of database, broker and workers on the dashboard."
+HELD_TO_DO = "Nothing. The run starts by itself when this reason no longer applies."
+IF_IT_STAYS = "If this text stays, an administrator must check the workers on the page System health."
+# The portal usually needs some seconds. After this time, a worker or a server is probably down.
+LONG_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,8 @@ class Advice:
 
     `action` is the main action, or an empty text: "send" opens the form for events, with the values of `fields`;
     "redeliver" opens the confirmation for dead deliveries; "what_if" shows what the event would do now. `run_id` and
-    `run_name` name the run that the operator should look at. `start_event_id` is the event whose start is on hold.
+    `run_name` name the run that the operator should look at. `start_event_id` is the event whose start is on hold,
+    and `definition_id` with `definition` the definition that holds a start. `is_health`: the page System health helps.
     """
 
     heading: str = ""
@@ -34,19 +40,21 @@ class Advice:
     run_id: str = ""
     run_name: str = ""
     start_event_id: str = ""
+    definition_id: str = ""
+    definition: str = ""
+    is_health: bool = False
 
 
-def _send(to_do: str, label: str, fields: dict[str, str] | None = None, **run: str) -> Advice:
-    return Advice(to_do=to_do, action="send", label=label, fields=fields or {}, **run)
+def _send(
+    to_do: str, label: str, fields: dict[str, str] | None = None, *, run_id: str = "", run_name: str = ""
+) -> Advice:
+    return Advice(to_do=to_do, action="send", label=label, fields=fields or {}, run_id=run_id, run_name=run_name)
 
 
 # What to do depends only on the code.
 _FIXED = {
     OutcomeCode.ID_CONFLICT: _send("Send the changed event again with a new id.", "Send with a new id…"),
-    OutcomeCode.NOT_ROUTED: Advice(to_do=f"Wait some seconds. {IF_IT_STAYS}"),
-    OutcomeCode.ROUTING_FAILED: Advice(to_do=f"The portal tries again. {IF_IT_STAYS}"),
-    OutcomeCode.DELIVERING: Advice(to_do="Wait. This page shows the result by itself."),
-    OutcomeCode.HELD: Advice(to_do="Nothing. The run starts by itself when this reason no longer applies."),
+    OutcomeCode.ROUTING_FAILED: Advice(to_do=f"The portal tries again. {IF_IT_STAYS}", is_health=True),
     OutcomeCode.FILTERED: _send(
         "Compare the payload with the reason. If the payload is wrong, send a corrected event.",
         "Send a corrected event…",
@@ -66,19 +74,49 @@ _FIXED = {
 }
 
 
-def advice_of(explained: dict[str, Any]) -> Advice:
-    """Return the advice for an event with this decision trace. The heading is the stored sentence of the decision."""
+def advice_of(explained: dict[str, Any], *, now: datetime) -> Advice:
+    """Return the advice for an event with this decision trace. The heading is the sentence of the decision."""
     heading, code = explained["outcome"]["reason"], explained["outcome"]["code"]
     taker = explained["buffer"]["can_be_taken_by"]
     if taker is not None and explained["outcome"]["status"] == EventOutcome.BUFFER_OVER:
         return replace(_can_be_taken(taker), heading=heading)
     if code in _FIXED:
         return replace(_FIXED[code], heading=heading)
+    if code in (OutcomeCode.NOT_ROUTED, OutcomeCode.DELIVERING):
+        return replace(_under_way(explained, now), heading=heading)
+    if code == OutcomeCode.HELD:
+        return replace(_held(explained), heading=heading)
     if code == OutcomeCode.PAYLOAD_REJECTED:
         return replace(_rejected(explained["schema"]), heading=heading)
     if code in (OutcomeCode.MATCHED, OutcomeCode.STARTED):
         return Advice(heading, _rest(explained["delivery_counts"]))
     return replace(_without_target(explained), heading=heading)
+
+
+def _under_way(explained: dict[str, Any], now: datetime) -> Advice:
+    """Return the advice while the portal works on the event. A long time names the processes that may be down."""
+    open_rows = [row for row in explained["deliveries"] if row["status"] in _IN_PROGRESS]
+    since = min((row["sent_at"] or row["created_at"] for row in open_rows), default=explained["received_at"])
+    seconds = (now - since).total_seconds()
+    if seconds < LONG_SECONDS:
+        return Advice(to_do="Wait. This page shows the result by itself.")
+    if explained["outcome"]["code"] == OutcomeCode.NOT_ROUTED:
+        work, worker = "has not been routed", "the Celery workers"
+    elif all(row["sent_at"] for row in open_rows):
+        work, worker = "waits for the decision of the run", "the Temporal workers"
+    else:
+        work, worker = "has not been delivered", "Temporal and the Celery workers"
+    to_do = f"An administrator must check {worker}, because the event {work} for {span(seconds)}."
+    return Advice(to_do=to_do, is_health=True)
+
+
+def _held(explained: dict[str, Any]) -> Advice:
+    held = next((row["target"] for row in explained["deliveries"] if row["held_since"]), None)
+    if held is None:
+        return Advice(to_do=HELD_TO_DO)
+    to_do = f"An author must resume {held['definition']}. The run then starts by itself." if held["is_paused"] else ""
+    definition_id = str(held["definition_id"] or "")
+    return Advice(to_do=to_do or HELD_TO_DO, definition_id=definition_id, definition=held["definition"] or "")
 
 
 def _can_be_taken(taker: dict[str, Any]) -> Advice:
@@ -132,7 +170,7 @@ def _without_target(explained: dict[str, Any]) -> Advice:
     if buffer["is_open"]:
         return Advice(to_do=f"Wait. A wait with this key that opens within {span(buffer['seconds_left'])} finds it.")
     if explained["outcome"]["status"] == EventOutcome.BUFFER_OVER:
-        return Advice(to_do=f"Wait some seconds. {IF_IT_STAYS}")
+        return Advice(to_do=f"Wait some seconds. {IF_IT_STAYS}", is_health=True)
     return Advice(
         to_do="Check the event type and the key with the sender. If a run waits now, send the event again.",
         action="what_if",

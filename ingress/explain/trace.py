@@ -232,6 +232,8 @@ def _target_as_json(delivery: EventDelivery) -> dict[str, Any]:
         "wait_status": wait.status if wait else None,
         "run_id": delivery.run_id,
         "run_status": run.status if run else None,
+        "definition_id": delivery.definition_id,
+        "is_paused": definition.is_paused if definition else False,
         "definition": definition.key if definition else run.definition_key if run else None,
         "version": version.version if version else run.version if run else None,
     }

@@ -50,6 +50,7 @@ class Item:
     """One line: a number with its unit, a text after it, the limit, and what to do if the state is not good.
 
     `note` explains a number whose name does not say what it counts. `effect` says what a failure of this part stops.
+    `normal` says the normal state in words, if the limit alone does not.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Item:
     url: str = ""
     effect: str = ""
     note: str = ""
+    normal: str = ""
 
 
 def servers() -> Servers:
@@ -123,11 +125,13 @@ def _temporal(found: Servers) -> Iterator[Item]:
 
 def _pollers(name: str, queue: TaskQueueState) -> Item:
     limit = f"{QUIET_POLL_SECONDS} s"
+    normal = f"1 or more, polled within {limit}"
     if not queue.pollers:
-        return Item(name, BAD, "0", "no worker polls", limit, START_WORKER, effect="Runs do not progress.")
+        effect = "Runs do not progress."
+        return Item(name, BAD, "0", "no worker polls", limit, START_WORKER, effect=effect, normal=normal)
     age = _age(queue.polled_at)
-    state = WARNING if age > QUIET_POLL_SECONDS else GOOD
-    return Item(name, state, str(queue.pollers), f"polled {duration(int(age))} ago", limit, START_WORKER)
+    state, polled = WARNING if age > QUIET_POLL_SECONDS else GOOD, f"polled {duration(int(age))} ago"
+    return Item(name, state, str(queue.pollers), polled, limit, START_WORKER, normal=normal)
 
 
 def _broker(found: Servers) -> Iterator[Item]:
@@ -143,19 +147,22 @@ def _broker(found: Servers) -> Iterator[Item]:
     if state.oldest_seconds is not None:
         waiting = f"{waiting}, oldest {duration(state.oldest_seconds)}"
     limit = f"{OLD_TASK_SECONDS} s"
+    normal = f"1 or more, no message older than {limit}"
     if not state.workers:
         effect = "Events are stored but not delivered, and bulk jobs do not start."
-        yield Item("Celery workers", BAD, "0", waiting, limit, START_CELERY, effect=effect)
+        yield Item("Celery workers", BAD, "0", waiting, limit, START_CELERY, effect=effect, normal=normal)
         return
     is_late = state.messages > LONG_QUEUE or (state.oldest_seconds or 0.0) > OLD_TASK_SECONDS
-    yield Item("Celery workers", WARNING if is_late else GOOD, f"{state.workers:,}", waiting, limit, MORE_CELERY)
+    level = WARNING if is_late else GOOD
+    yield Item("Celery workers", level, f"{state.workers:,}", waiting, limit, MORE_CELERY, normal=normal)
 
 
 def _aged(name: str, value: str, age: float | None, old_after: float, to_do: str) -> Item:
     """Return the line of waiting work. `age` is the age of the oldest piece in seconds, None if nothing waits."""
     state = WARNING if (age or 0.0) > old_after else GOOD
     oldest = "none waiting" if age is None else f"oldest {duration(age)}"
-    return Item(name, state, value, oldest, f"{old_after:.0f} s", to_do)
+    limit = f"{old_after:.0f} s"
+    return Item(name, state, value, oldest, limit, to_do, normal=f"none older than {limit}")
 
 
 def _backlog(name: str, count: int, since: datetime | None, old_after: float, to_do: str) -> Item:
@@ -175,19 +182,24 @@ def _freshness(seconds: float | None, queues: tuple[TaskQueueState, ...] | None)
 
 
 def _checked(backlog: Backlog) -> Item:
-    name, limit = "Open runs compared with Temporal", f"{CHECKED_WITHIN.total_seconds() / 60:.0f} min"
+    name, limit = "Oldest check of an open run", f"{CHECKED_WITHIN.total_seconds() / 60:.0f} min"
     to_do = (
-        "Check that a Celery worker and Celery beat run. `manage.py reconcile_runs` compares every open run now, and"
-        " Verify on the page of a run compares this run."
+        "Check that a Celery worker and Celery beat run. To compare now: Verify on the page of a run, or"
+        " manage.py reconcile_runs for every open run."
     )
-    note = "A run is checked when its workflow writes its row, or when the portal compares it with Temporal."
     if not backlog.open_runs:
-        return Item(name, GOOD, "0", "no run is open", limit, to_do)
-    value = f"{count_text(backlog.open_runs - backlog.uncompared)} of {count_text(backlog.open_runs)}"
-    oldest = f"oldest check {duration(_age(backlog.oldest_check_at))} ago"
-    if backlog.unchecked:
-        return Item(name, WARNING, value, oldest, limit, to_do, unchecked_address(), note=note)
-    return Item(name, GOOD, value, oldest, limit, to_do, note=note)
+        return Item(name, GOOD, "–", "no run is open", limit, to_do)
+    compared, runs = count_text(backlog.open_runs - backlog.uncompared), count_text(backlog.open_runs)
+    return Item(
+        name,
+        WARNING if backlog.unchecked else GOOD,
+        duration(_age(backlog.oldest_check_at)),
+        f"{compared} of {runs} compared with Temporal",
+        limit,
+        to_do,
+        unchecked_address() if backlog.unchecked else "",
+        note="A check is a comparison with Temporal, or a write of the run's own workflow.",
+    )
 
 
 def _overdue(overdue: Problem) -> Item:

@@ -147,8 +147,9 @@ def test_run_whose_check_is_old_is_not_hidden_by_an_earlier_comparison(tenant: A
     others.append(make_run(tenant, history_event_count=3, projected_at=ago(25 * MINUTE), queued_until=ago(MINUTE)))
     client, listed = member_of(tenant), reverse("admin:workflows_run_changelist") + "?problem=unchecked"
     page = dashboard(client)
-    line = next(item for item in page.context_data["health"] if item.name == "Open runs compared with Temporal")
-    assert (line.state, line.value, line.more, line.url) == ("warning", "2 of 2", "oldest check 25 min ago", listed)
+    line = next(item for item in page.context_data["health"] if item.name == "Oldest check of an open run")
+    assert (line.state, line.value, line.url) == ("warning", "25 min", listed)
+    assert line.more == "2 of 2 compared with Temporal"
     assert page.content.decode().count(f'href="{listed}"') == 2
     rows = client.get(listed).content.decode()
     assert [str(run.id) in rows for run in (old, *others)] == [True, False, False]

@@ -86,7 +86,9 @@ def test_event_on_hold_says_why_and_until_when(tenant: Any) -> None:
     assert (event.outcome, event.outcome_reason) == ("held", why)
     page = page_of(event)
     assert f'<h2 id="why">{why}</h2>' in page
-    assert "starts by itself when this reason no longer applies" in page
+    assert "An author must resume flow. The run then starts by itself." in page
+    definition = Definition.objects.get(tenant=tenant)
+    assert reverse("admin:workflows_definition_change", args=[definition.id]) in page
     assert "Routing</span>" not in page
     shown = member_of(tenant).get(reverse("admin:workflows_event_changelist"), {"outcome__exact": "held"})
     assert re.search(r"On hold\s*<b>1</b>", shown.content.decode())

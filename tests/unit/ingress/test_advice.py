@@ -1,5 +1,6 @@
 """Advice of the event page: what happened and what to do first."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from ingress.explain.advice import advice_of
 from ingress.explain.alike import near_misses_ordered
 from workflows.redaction import HIDDEN
+
+RECEIVED = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 def near(key: str, event_name: str = "REPLIED", wait_status: str | None = "WAITING") -> dict[str, Any]:
@@ -23,11 +26,29 @@ def explained(*near_misses: dict[str, Any], keys: list[str] | None = None, **cha
         "schema": None,
         "routing": {**routing, **changes.pop("routing", {})},
         "correlation": {"keys": keys},
-        "buffer": {"is_open": False, "seconds_left": 0},
+        "received_at": RECEIVED,
+        "buffer": {"is_open": False, "seconds_left": 0, "can_be_taken_by": None, **changes.pop("buffer", {})},
         "deliveries": [],
         "delivery_counts": {},
         **changes,
     }
+
+
+def delivery(status: str, *, sent: bool = False, held: bool = False, is_paused: bool = False) -> dict[str, Any]:
+    target = {"definition": "flow", "definition_id": "d", "is_paused": is_paused}
+    at = RECEIVED if sent else None
+    return {
+        "status": status, "created_at": RECEIVED, "sent_at": at, "held_since": RECEIVED if held else None,
+        "target": target,
+    }  # fmt: skip
+
+
+def taken_by(**taker: Any) -> dict[str, Any]:
+    facts = {"kind": "start", "definition": "flow", "isHeld": True, "eventId": "e", "runId": None}
+    return explained(
+        buffer={"can_be_taken_by": {**facts, **taker}},
+        outcome={"status": "buffer_over", "code": "no_wait", "reason": "What happened."},
+    )
 
 
 SCHEMA = {"ref": "payload.Reply.v2", "code": None, "problems": [{"pointer": "/amount", "message": "must be a number"}]}
@@ -47,12 +68,29 @@ ALMOST = {"key": "TCK-4471", "replaces": "TCK-4417"}
             "send",
             {},
         ),
-        (explained(code="not_routed"), "broker and workers", "", {}),
+        (explained(code="not_routed", received_at=RECEIVED + timedelta(minutes=2)), "Wait", "", {}),
+        (
+            explained(code="not_routed"),
+            "the Celery workers, because the event has not been routed for 2 min",
+            "",
+            {},
+        ),
         (explained(code="routing_failed"), "tries again", "", {}),
         (explained(code="dead"), "redeliver", "redeliver", {}),
         (explained(code="partly_dead"), "redeliver", "redeliver", {}),
-        (explained(code="delivering"), "by itself", "", {}),
-        (explained(code="held"), "no longer applies", "", {}),
+        (explained(code="delivering", deliveries=[delivery("pending")]), "Temporal and the Celery workers", "", {}),
+        (explained(code="delivering", deliveries=[delivery("sent", sent=True)]), "the Temporal workers", "", {}),
+        (explained(code="held", deliveries=[delivery("pending", held=True)]), "no longer applies", "", {}),
+        (
+            explained(code="held", deliveries=[delivery("pending", held=True, is_paused=True)]),
+            "An author must resume flow",
+            "",
+            {},
+        ),
+        (taken_by(), "Resume flow, or wait for a free slot", "", {}),
+        (taken_by(isHeld=False, runId="r"), "it finds the event", "", {}),
+        (taken_by(kind="wait", runId="r"), "shows the decision", "", {}),
+        (explained(outcome={"status": "buffer_over", "code": "no_wait", "reason": "What happened."}), "Wait", "", {}),
         (explained(code="matched", delivery_counts={"matched": 1, "late": 1}), "Nothing", "", {}),
         (explained(code="matched", delivery_counts={"matched": 1, "sent": 1}), "Another delivery", "", {}),
         (explained(code="started"), "Nothing", "", {}),
@@ -77,7 +115,7 @@ ALMOST = {"key": "TCK-4471", "replaces": "TCK-4417"}
     ],
 )
 def test_advice(trace: dict[str, Any], to_do: str, action: str, fields: dict[str, str]) -> None:
-    advice = advice_of(trace)
+    advice = advice_of(trace, now=RECEIVED + timedelta(minutes=2))
     assert advice.heading == "What happened."
     assert to_do in advice.to_do
     assert (advice.action, advice.fields) == (action, fields)
