@@ -19,6 +19,7 @@ from workflows.services.completion_events import completion_open, refusal_reason
 from workflows.services.payload_check import payload_problem
 from workflows.services.runs.keys import key_of_start
 from workflows.services.runs.launch import run_launch
+from workflows.services.runs.reconcile import run_reconcile_unknown
 from workflows.services.schedules.starts import scheduled_start
 from workflows.statuses import CommandState, DeliveryStatus, EventSource, TriggerType, WaitKind
 from workflows.temporal import gateway
@@ -48,7 +49,8 @@ class TriggerHeld(Exception):
 def event_deliver_to_wait(delivery: EventDelivery) -> tuple[str, str]:
     """Signal the event to the run of the wait. Return the next status of the delivery and a reason.
 
-    The status is normally `sent`. It is `late` if the run has ended. It is `filtered` if the sender may not complete
+    The status is normally `sent`. It is `late` if the run has ended, or if Temporal does not know it. The reconciler
+    then compares the run at once. It is `filtered` if the sender may not complete
     the human task.
 
     Errors: TemporalError if Temporal did not accept the signal; the caller retries.
@@ -74,9 +76,12 @@ def event_deliver_to_wait(delivery: EventDelivery) -> tuple[str, str]:
     try:
         gateway.signal_event(signal, workflow_id=run.temporal_workflow_id, request_id=str(delivery.id))
     except gateway.TemporalNotFound as error:
+        found = run_reconcile_unknown(run)
+        is_unknown = found is not None and found.is_unknown
+        why = "Temporal does not know the run" if is_unknown else "the run has ended"
         if completion is not None:
-            command_refuse(completion, Conflict("the run has ended", code="TASK_NOT_OPEN"))
-        return DeliveryStatus.LATE, f"the run has ended: {error}"
+            command_refuse(completion, Conflict(why, code="TASK_NOT_OPEN"))
+        return DeliveryStatus.LATE, f"{why}: {error}"
     if completion is not None:
         command_finish(completion, CommandState.ACCEPTED)
     return DeliveryStatus.SENT, ""

@@ -133,7 +133,10 @@ def test_each_tab_of_a_retry_inside_a_loop_needs_few_statements(tenant: Any) -> 
             {"status": "WAITING", "stuck_since": timezone.now(), "stuck_attempts": 4, "stuck_cause": "a <b>bug</b>"},
             ["Temporal cannot move this run", "attempt 4", "a &lt;b&gt;bug&lt;/b&gt;", "An administrator can"],
         ),
-        ({"drift_found_at": timezone.now(), "drift_reason": "odd"}, ["This page may be wrong. odd"]),
+        (
+            {"drift_found_at": timezone.now(), "drift_reason": "odd"},
+            ["This page may be wrong. Odd (found", "Compare with Temporal…"],
+        ),
     ],
 )  # fmt: skip
 def test_answer_of_other_states(tenant: Any, fields: dict[str, Any], texts: list[str]) -> None:

@@ -23,18 +23,16 @@ from workflows.services.runs.control import run_cancel, run_terminate
 from workflows.services.runs.requests import run_find
 from workflows.statuses import Role
 
-CANCEL_ACCEPTED = (
-    "Temporal has accepted the cancel request. The run is canceled when its workflow has recorded its end."
-)
-TERMINATED = "Temporal has ended the workflow. The run is shown as terminated when the reconciler has read the end."
-
-
 # The role that each command needs.
 NEEDED = {"cancel": Role.OPERATOR, "terminate": Role.ADMIN}
 
 
 class RunCommandViews(RunReplayView):
-    """Views of `RunAdmin` for commands on one run. GET shows the confirmation page. POST sends the command."""
+    """Views of `RunAdmin` for commands on one run. GET shows the confirmation page. POST sends the command.
+
+    The run page shows an accepted command and its effect, so no message about it is added. Such a message would stay on
+    the page when it is no longer true.
+    """
 
     def command_urls(self) -> list[URLPattern]:
         views = {"cancel": self.cancel_view, "terminate": self.terminate_view, "replay": self.replay_view}
@@ -52,8 +50,6 @@ class RunCommandViews(RunReplayView):
             )
             if command.code:
                 messages.warning(request, f"{command.code}: {command.message}")
-            else:
-                messages.success(request, CANCEL_ACCEPTED)
             return _run_url(run_id)
 
         return self._confirm(request, run, ReasonForm(request.POST or None), "cancel", send)
@@ -65,7 +61,6 @@ class RunCommandViews(RunReplayView):
             run_terminate(
                 actor=actor_of(request), run_id=run_id, reason=fields["reason"], idempotency_key=key_of(request)
             )
-            messages.success(request, TERMINATED)
             return _run_url(run_id)
 
         return self._confirm(request, run, RequiredReasonForm(request.POST or None), "terminate", send)

@@ -42,6 +42,8 @@ def run_offers(page: RunPage, answer: Answer, actor: Actor) -> Offers:
 
 
 def _primary(page: RunPage, answer: Answer, actor: Actor, *, replay: Offer, terminate: Offer) -> Offer | None:
+    if page.differs:
+        return _compare(page)[0]
     if page.task is not None:
         name = "Decide the outcome…" if answer.kind == "unknown" else "Open the task"
         return Offer(name, "task", reverse("admin:workflows_humantask_change", args=[page.task.id]))
@@ -74,7 +76,7 @@ def _closed(page: RunPage) -> str:
 
 
 def _cancel(page: RunPage, actor: Actor) -> Offer:
-    waits = "A cancel was requested. The workflow has not recorded its end yet." if page.open_cancel else ""
+    waits = f"A {page.asked.lower()} was requested. The end of the run is not recorded yet." if page.asked else ""
     why_not = _legacy(page.run) or _closed(page) or waits or _needs(actor, Role.OPERATOR)
     return Offer("Cancel…", "cancel", reverse("admin:workflows_run_cancel", args=[page.run.id]), why_not)
 

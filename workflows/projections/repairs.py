@@ -79,9 +79,9 @@ def record_seen(
 
 
 def record_drift(run: Run, reason: str) -> bool:
-    """Mark an open run as drifted, because the reconciler cannot repair a difference.
+    """Mark an open run as drifted, because its row is known to differ from Temporal. An empty reason removes the mark.
 
-    Return True if the mark is new.
+    Return True if the mark has changed.
     """
     with projection_writer("reconciler"):
         row = lock_if_unchanged(tenant_id=run.tenant_id, run_id=run.id, stamp=Stamp.of(run))

@@ -22,6 +22,7 @@ from workflows.models import (
     RunValue,
     RunWait,
 )
+from workflows.selectors.failed_endings import failed_ending_of, newest_failed_ending
 from workflows.selectors.incidents import shown_incident_of_run
 from workflows.selectors.navigation import CappedCount
 from workflows.selectors.runs_in_the_way import in_the_way_of, run_in_the_way
@@ -83,6 +84,8 @@ class RunPage:
 
     `wait`: the open wait, if there is one. `last_error`: the error of the last attempt, if the wait is a retry.
     `task`: the task of a wait for a person. `ending`: the newest cancel or terminate command that was sent.
+    `failed_ending`: a newer one that Temporal did not carry out, as `{id, action, actor_name, requested_at, message,
+    hint}`, if the run is open.
     `replay`: the newest replay, as `{id, status, version, created_at, ended_at}`.
     `in_the_way`: the run because of which a replay would be refused (`in_the_way_of`).
     `hold`: the legal hold, if there is one. `incident`: the one that shows the failure, with its id and number.
@@ -95,6 +98,7 @@ class RunPage:
     last_error: dict[str, Any] | None
     task: HumanTask | None
     ending: Command | None
+    failed_ending: dict[str, Any] | None
     replay: dict[str, Any] | None
     in_the_way: dict[str, Any] | None
     hold: RunHold | None
@@ -106,10 +110,15 @@ class RunPage:
         return self.run.status in OPEN_RUN_STATUSES
 
     @property
+    def differs(self) -> bool:
+        """Return True if the rows of this open run are known to differ from Temporal."""
+        return self.is_open and self.run.drift_found_at is not None
+
+    @property
     def open_cancel(self) -> Command | None:
-        """Return the cancel that was sent and has not taken effect yet."""
+        """Return the cancel or terminate that was sent and has not taken effect yet."""
         command = self.ending
-        if command is None or command.action != CommandAction.CANCEL or not self.is_open:
+        if command is None or not self.is_open:
             return None
         # The run can end between the read of its row and that of the command. The row is then older than the end. A
         # run that was reset after its cancel has a newer row.
@@ -118,8 +127,13 @@ class RunPage:
         return command if is_open or has_just_ended else None
 
     @property
+    def asked(self) -> str:
+        """Return `Cancel` or `Terminate`, the request of `open_cancel`."""
+        return str(self.open_cancel.action).capitalize() if self.open_cancel else ""
+
+    @property
     def is_canceling(self) -> bool:
-        """Return True if Temporal has accepted a cancel of this open run. An event would be of no use."""
+        """Return True if Temporal has accepted the end of this open run. An event would be of no use."""
         return self.open_cancel is not None and self.open_cancel.state != CommandState.UNKNOWN
 
     @property
@@ -146,13 +160,15 @@ def run_page(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> RunPage | None:
     wait, task = _open_wait(run)
     ending_id, incident = run.ending_id, run.shown_incident
     counts = {name: Count(number) for name, number in run.counts.items()}
+    ending = Command.objects.filter(tenant_id=tenant_id, id=ending_id).first() if ending_id else None
     return RunPage(
         run=run,
         counts=RunCounts(**counts, similar=Count(_similar(run))),
         wait=wait,
         last_error=getattr(wait, "last_error", None),
         task=task,
-        ending=Command.objects.filter(tenant_id=tenant_id, id=ending_id).first() if ending_id else None,
+        ending=ending,
+        failed_ending=failed_ending_of(run, ending),
         replay=_replay(getattr(run, "newest_replay", None)),
         in_the_way=in_the_way_of(run),
         hold=_hold(run.hold),
@@ -192,6 +208,7 @@ def _annotated() -> QuerySet[Any]:
         ending_id=Subquery(_endings(**own, run=OuterRef("pk")).values("id")[:1]),
         open_wait_id=Subquery(waits.values("id")[:1]),
         open_wait_kind=Subquery(waits.values("kind")[:1]),
+        newest_failed_ending=newest_failed_ending(),
         hold=Subquery(holds.values(facts=hold)[:1]),
         shown_incident=shown_incident_of_run(),
         business_data=ArraySubquery(values.values(facts=JSONObject(path="path", shown="shown"))),

@@ -31,6 +31,7 @@ from workflows.ledger import command_resolve_unknown, run_id_of_replay
 from workflows.models import Command, EventDelivery, Run
 from workflows.services.completion_events import completion_delivery
 from workflows.services.runs.launch import workflow_id_of
+from workflows.services.runs.reconcile import run_reconcile_unknown
 from workflows.statuses import (
     OPEN_RUN_STATUSES,
     RUN_STATUS_OF_TEMPORAL,
@@ -105,6 +106,7 @@ def _cancel(command: Command) -> Decision:
         return _of_a_closed_run(run, RunStatus.CANCELED)
     execution = _described(run)
     if execution is None:
+        run_reconcile_unknown(run)
         return False, "Temporal does not know the run"
     if execution.status in RUN_STATUS_OF_TEMPORAL:
         return None  # the record of the run's end will decide the command
@@ -119,6 +121,7 @@ def _terminate(command: Command) -> Decision:
         return _of_a_closed_run(run, RunStatus.TERMINATED)
     execution = _described(run)
     if execution is None:
+        run_reconcile_unknown(run)
         return False, "Temporal does not know the run"
     if execution.status in RUN_STATUS_OF_TEMPORAL:
         return None
@@ -165,6 +168,8 @@ def _complete_task(command: Command) -> Decision:
         if history.close is None and update_is_known(workflow_id=run.temporal_workflow_id, update_id=str(command.id)):
             return None  # a worker will accept or reject the update
     except gateway.TemporalNotFound:
+        if run.status in OPEN_RUN_STATUSES:
+            run_reconcile_unknown(run)
         return False, "Temporal does not know the run"
     except HistoryUnreadable as error:
         logger.warning("command %s cannot be decided: %s", command.id, error)

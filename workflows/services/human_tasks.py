@@ -24,10 +24,11 @@ from workflows.engine.storable import storable_problem
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.errors import Conflict, DependencyDown, InputInvalid, PortalError
 from workflows.ledger import command_failures_recorded, command_finish, command_open, command_refuse
-from workflows.models import Command, HumanTask
+from workflows.models import Command, HumanTask, Run
 from workflows.models.statements import database_now
 from workflows.services.decisions import decision_parts, output_problem
 from workflows.services.idempotency import command_request
+from workflows.services.runs.reconcile import run_reconcile_unknown
 from workflows.services.task_access import (
     HOLDABLE,
     held_by_another,
@@ -157,16 +158,16 @@ def _send(
         raise command_refuse(command, unknown, CommandState.UNKNOWN) from error
     except gateway.TemporalError as error:
         HumanTask.objects.filter(id=task.id, status=TaskStatus.COMPLETING).update(status=before, completing_at=None)
-        raise _error_of(error) from error
+        raise _error_of(error, task.run) from error
 
 
-def _error_of(error: gateway.TemporalError) -> PortalError:
+def _error_of(error: gateway.TemporalError, run: Run) -> PortalError:
     if isinstance(error, gateway.UpdateRejected):
         hint = HINTS_OF_REFUSALS.get(error.code, "")
         kind = InputInvalid if error.code == "TASK_RESPONSE_INVALID" else Conflict
         return kind(f"the run did not accept the response: {error}", code=error.code, details={"hint": hint})
     if isinstance(error, gateway.TemporalNotFound):
-        return Conflict("the run has ended", code="TASK_NOT_OPEN", details={"error": str(error)})
+        return _without_run(error, run)
     if isinstance(error, gateway.TemporalRefused):
         return Conflict(f"Temporal refused the response: {error}", code="TEMPORAL_REFUSED")
     return DependencyDown(
@@ -174,6 +175,14 @@ def _error_of(error: gateway.TemporalError) -> PortalError:
         code="TEMPORAL_UNAVAILABLE",
         details={"error": str(error), "hint": "Restore Temporal, then complete the task again."},
     )
+
+
+def _without_run(error: gateway.TemporalNotFound, run: Run) -> PortalError:
+    found = run_reconcile_unknown(run)
+    if found is None or not found.is_unknown:
+        return Conflict("the run has ended", code="TASK_NOT_OPEN", details={"error": str(error)})
+    details = {"error": str(error), "hint": "Compare the run with Temporal on its page (Verify)."}
+    return Conflict("Temporal does not know the run of this task", code="TASK_NOT_OPEN", details=details)
 
 
 def _not_held_by_another(actor: Actor) -> Q:

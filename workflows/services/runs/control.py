@@ -15,6 +15,7 @@ from workflows.concurrency_keys import queued_start_end
 from workflows.errors import InputInvalid
 from workflows.ledger import command_finish, commands_observe_end
 from workflows.models import Command, Run
+from workflows.services.runs.reconcile import run_reconcile_unknown
 from workflows.services.runs.requests import (
     require_open,
     require_run_role,
@@ -45,6 +46,19 @@ TERMINATE_INSTEAD = (
     " To end the run now, an administrator must terminate it."
 )
 NOT_CHANGED = "The run was not changed. Restore Temporal, then {action} the run again."
+BUSY = "The run was not changed. It accepts no request at this moment. In some seconds, {action} it again."
+NO_OUTCOME = (
+    "It is not known yet if the request has arrived. The portal asks Temporal within some minutes. The audit tab of the"
+    " run then shows the outcome."
+)
+REFUSED = "The run was not changed. Read the error of Temporal before you {action} the run again."
+GONE = (
+    "The run was not changed. Temporal does not know it, so Temporal cannot {action} it. Compare the run with Temporal"
+    " (Verify), then repair it. To run the definition again, replay the run."
+)
+HAS_ENDED = "The run has already ended in Temporal. Its page now shows the end. No action is needed."
+NOT_COMPARED = "The run was not changed. Compare it with Temporal (Verify) before you {action} it again."
+NOT_STARTED = "The run was not changed. Temporal has not confirmed its start yet. When it runs, {action} it again."
 
 
 def run_cancel(
@@ -86,7 +100,7 @@ def run_cancel(
             error,
             code="WORKFLOW_TEMPORAL_CANCEL_FAILED",
             message="Temporal did not accept the cancel request",
-            hint=NOT_CHANGED.format(action="cancel"),
+            hint=_hint_after(error, run, "cancel"),
         )
     stuck = _stuck_task(run)
     if stuck is None:
@@ -147,9 +161,29 @@ def run_terminate(
             error,
             code="WORKFLOW_TEMPORAL_TERMINATE_FAILED",
             message="Temporal did not terminate the run",
-            hint=NOT_CHANGED.format(action="terminate"),
+            hint=_hint_after(error, run, "terminate"),
         )
     return _accepted(run, command)
+
+
+def _hint_after(error: gateway.TemporalError, run: Run, action: str) -> str:
+    """Return what a person must do after a failed call. Compare a run that Temporal did not find at once."""
+    if isinstance(error, gateway.TemporalNotFound):
+        return _unknown_hint(run).format(action=action)
+    if isinstance(error, gateway.TemporalTimeout):
+        return NO_OUTCOME
+    hint = BUSY if isinstance(error, gateway.TemporalBusy) else NOT_CHANGED
+    return (hint if isinstance(error, gateway.TemporalUnreachable) else REFUSED).format(action=action)
+
+
+def _unknown_hint(run: Run) -> str:
+    found = run_reconcile_unknown(run)
+    run.refresh_from_db(fields=["status", "drift_found_at"])
+    if run.status not in OPEN_RUN_STATUSES:
+        return HAS_ENDED
+    if run.drift_found_at is not None:
+        return GONE
+    return NOT_COMPARED if found is not None or run.temporal_first_run_id else NOT_STARTED
 
 
 def run_refuse_unsupported(

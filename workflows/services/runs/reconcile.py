@@ -78,6 +78,11 @@ class Reconciled:
     def is_settled(self) -> bool:
         return self.outcome in SETTLED
 
+    @property
+    def is_unknown(self) -> bool:
+        """Return True if Temporal does not know the run, although its row is open."""
+        return self.outcome in (ReconcileOutcome.DRIFT, ReconcileOutcome.STILL_DRIFT)
+
 
 def run_reconcile(*, run_id: uuid.UUID, is_dry_run: bool = False, is_deep: bool = False) -> Reconciled:
     """Compare the run with Temporal and repair its rows. With `is_deep`, always compare with the whole history.
@@ -95,12 +100,44 @@ def run_reconcile(*, run_id: uuid.UUID, is_dry_run: bool = False, is_deep: bool 
     return found
 
 
+def run_reconcile_unknown(run: Run) -> Reconciled | None:
+    """Compare a run at once, because a call to Temporal has failed with "not found" although the run's row is open.
+
+    Temporal does not know the run, or has ended it. Without this comparison, the run's page would contradict Temporal
+    until the sweep finds the run. The reconciler's usual rules decide what is written.
+
+    Return None if nothing was compared. This is so for a run whose start Temporal has not confirmed, because the sweep
+    starts it. Errors: none. If Temporal does not respond, the sweep compares the run later.
+    """
+    if not _was_started(run):
+        return None
+    try:
+        return run_reconcile(run_id=run.id)
+    except gateway.TemporalError as error:
+        logger.warning("run %s cannot be compared after Temporal did not find it: %s", run.id, error)
+        return None
+
+
+def run_mark_compared(run: Run, difference: str) -> None:
+    """Mark an open run as drift, or remove the mark if `difference` is empty.
+
+    `run` is the row as it was before the comparison. A row that has changed since then is not marked.
+    """
+    if run.status in OPEN_RUN_STATUSES and (difference or run.drift_found_at is not None):
+        record_drift(run, difference)
+
+
+def _was_started(run: Run) -> bool:
+    return bool(run.temporal_first_run_id or run.projection_epoch)
+
+
 def _reconcile(run: Run, *, is_dry_run: bool, is_deep: bool) -> Reconciled:
     try:
         execution = gateway.describe_run(workflow_id=run.temporal_workflow_id)
     except gateway.TemporalNotFound:
         return _unknown_to_temporal(run, is_dry_run=is_dry_run)
-    if is_deep or _differs(run, execution):
+    # The row of a marked run can differ although its status agrees. Only the whole history can clear the mark.
+    if is_deep or run.drift_found_at is not None or _differs(run, execution):
         return _repair(run, execution, is_dry_run=is_dry_run)
     if run.status in OPEN_RUN_STATUSES:
         return _seen(run, execution, is_dry_run=is_dry_run)
@@ -168,8 +205,7 @@ def _without_history(run: Run, execution: gateway.Execution, rebuild: RunRebuild
 def _unknown_to_temporal(run: Run, *, is_dry_run: bool) -> Reconciled:
     if run.status not in OPEN_RUN_STATUSES:
         return Reconciled(run.id, ReconcileOutcome.EQUAL)  # the run has ended, and the retention period is over
-    was_started = run.temporal_first_run_id or run.projection_epoch
-    if was_started:
+    if _was_started(run):
         is_new = not run.drift_reason if is_dry_run else record_drift(run, UNKNOWN)
         return Reconciled(run.id, ReconcileOutcome.DRIFT if is_new else ReconcileOutcome.STILL_DRIFT, UNKNOWN)
     if run.queued_until is not None:

@@ -161,11 +161,19 @@ def temporal_failed(
         command,
         code=code,
         message=message,
-        reason="Temporal did not respond in time." if is_unknown else "Temporal refused, or is not reachable.",
+        reason=_reason_of(error),
         hint=hint,
         state=CommandState.UNKNOWN if is_unknown else CommandState.REFUSED,
         more=details,
     )
+
+
+def _reason_of(error: gateway.TemporalError) -> str:
+    if isinstance(error, gateway.TemporalTimeout):
+        return "Temporal did not respond in time."
+    if isinstance(error, gateway.TemporalNotFound):
+        return "Temporal does not know this run, or has ended it."
+    return "Temporal is not reachable." if isinstance(error, gateway.TemporalUnreachable) else "Temporal refused."
 
 
 def temporal_down(command: Command, error: gateway.TemporalError, *, effect: str, hint: str) -> NoReturn:

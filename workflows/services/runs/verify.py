@@ -17,8 +17,8 @@ from workflows.errors import Conflict, DependencyDown
 from workflows.ledger import command_finish
 from workflows.models import Command, Run
 from workflows.projection_differences import Difference
-from workflows.services.runs.rebuild import run_rebuild
-from workflows.services.runs.reconcile import Reconciled, run_reconcile
+from workflows.services.runs.rebuild import RunRebuild, run_rebuild
+from workflows.services.runs.reconcile import QUIET_AFTER, UNKNOWN, Reconciled, run_mark_compared, run_reconcile
 from workflows.services.runs.requests import run_find, run_request, temporal_down
 from workflows.services.runs.stuck import PendingTaskReport, pending_task_report, stuck_text
 from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, Engine, ReconcileOutcome
@@ -41,7 +41,10 @@ class RunVerification:
 
 
 def run_verify(*, actor: Actor, run_id: uuid.UUID) -> RunVerification:
-    """Compare every field of the run's rows with Temporal's history. Nothing is written.
+    """Compare every field of the run's rows with Temporal's history.
+
+    The rows of an open run are marked as drift if they differ. The mark is removed if they are equal. Nothing else is
+    written. The reconciler repairs a marked run, or a person does so earlier.
 
     Errors: NotFound; Conflict for a run of an older engine; DependencyDown if Temporal does not respond.
     Cost: the run's histories are read, and one or two further calls are sent to Temporal. The run's rows are written
@@ -71,9 +74,25 @@ def run_verify(*, actor: Actor, run_id: uuid.UUID) -> RunVerification:
     is_equal = {ReconcileOutcome.EQUAL: True, ReconcileOutcome.REBUILT: False}.get(rebuild.outcome)
     if rebuild.outcome == ReconcileOutcome.GONE and run.status in OPEN_RUN_STATUSES:
         is_equal = False
+    _mark(run, rebuild)
     run.refresh_from_db()
     notes = [*rebuild.notes, stuck_text(pending.stuck)] if pending.stuck else rebuild.notes
     return RunVerification(run, timezone.now(), is_equal, rebuild.differences, notes, pending)
+
+
+def _mark(run: Run, rebuild: RunRebuild) -> None:
+    """Mark the run as drift, or remove the mark. `run` is the row as it was before the comparison.
+
+    The rows of an active run can differ for a moment, so such a run is not marked.
+    """
+    is_active = bool(rebuild.notes) or run.projected_at > timezone.now() - QUIET_AFTER
+    if rebuild.outcome == ReconcileOutcome.GONE:
+        run_mark_compared(run, UNKNOWN)
+    elif rebuild.outcome == ReconcileOutcome.EQUAL:
+        run_mark_compared(run, "")
+    elif rebuild.outcome == ReconcileOutcome.REBUILT and not is_active:
+        count = len(rebuild.differences)
+        run_mark_compared(run, f"a comparison with Temporal found {count} different field{'s' if count != 1 else ''}")
 
 
 def _pending(run: Run) -> PendingTaskReport:
