@@ -25,6 +25,11 @@ REFUSED = [
         for hours in ("nan", "inf", "1e300")
     ),
     (["verify_audit", "--tenant", "TENANT", "--expect", "a1b2"], "--expect is not a hash"),
+    (["retention", "set", "--tenant", "TENANT"], "give at least one period"),
+    (["export_ledger", "--public-key"], "there is no public key"),
+    (["export_ledger", "--tenant", "TENANT", "--output", "/proc/no/file"], "cannot write.*There is no file"),
+    (["createsuperuser", "--noinput", "--username", "x", "--email", "x@example.org"], "manage.py create_admin"),
+    (["changepassword", "x"], "manage.py account password"),
 ]  # fmt: skip
 
 

@@ -49,7 +49,14 @@ class MemberAdmin(AdministratorsAdmin):
     @method_decorator(require_safe)
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         self.require_admin(request, CommandAction.SAVE_MEMBER)
-        context, status = self.searched(request, "Members", members_page, {"absent": ABSENT_DAYS}, days=ABSENT_DAYS)
+        context, status = self.searched(
+            request,
+            "Members",
+            members_page,
+            {"absent": ABSENT_DAYS},
+            days=ABSENT_DAYS,
+            filter_chips="portal/_member_chips.html",
+        )
         return TemplateResponse(request, "portal/member_list.html", context, status=status)
 
     def add_view(

@@ -28,6 +28,8 @@ class Command(SystemCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["public_key"]:
+            if not settings.LEDGER_EXPORT_KEYS:
+                raise CommandError("there is no public key, because LEDGER_EXPORT_KEYS is not set")
             for key_id, seed in settings.LEDGER_EXPORT_KEYS.items():
                 self.stdout.write(f"{key_id}: {public_key_of(seed)}")
             return
@@ -40,12 +42,17 @@ class Command(SystemCommand):
         _, actor = tenant_and_actor(options)
         since, until = _day(options["since"]), _day(options["until"])
         try:
-            export = ledger_export_create(actor=actor, since=since, until=until, reason=options["reason"])
-        except PortalError as error:
-            raise CommandError(f"{error.code}: {error.message}") from error
-        with path.open("xb") as file:
-            file.writelines(export_lines(export))
-        signature.write_bytes(export_signature(export))
+            # The files are opened first. An export that cannot be stored would be in the ledger otherwise.
+            with path.open("xb") as file, signature.open("xb") as signed:
+                export = ledger_export_create(actor=actor, since=since, until=until, reason=options["reason"])
+                file.writelines(export_lines(export))
+                signed.write(export_signature(export))
+        except (OSError, PortalError) as error:
+            if not isinstance(error, FileExistsError):  # another process has made the file
+                path.unlink(missing_ok=True)
+                signature.unlink(missing_ok=True)
+            text = f"{error.code}: {error.message}" if isinstance(error, PortalError) else f"cannot write: {error}"
+            raise CommandError(f"{text}. There is no file of an export") from error
         self.stdout.write(f"{export.details['manifest']['links']} links in {path}, signature in {signature}")
 
 

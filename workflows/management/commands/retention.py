@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from workflows.management.subcommands import SubcommandsCommand, add_tenant, tenant_and_actor
 from workflows.services.retention.policy import COLUMNS, policy_of, retention_policy_save
@@ -30,6 +30,8 @@ class Command(SubcommandsCommand):
     def do_set(self, options: dict[str, Any]) -> None:
         tenant, actor = tenant_and_actor(options)
         changes = {name: options[name] for name in COLUMNS if options[name] is not None}
+        if not changes:
+            raise CommandError("give at least one period, for example --runs 30. Nothing was changed")
         retention_policy_save(
             actor=actor,
             policy=replace(policy_of(tenant), **changes),
