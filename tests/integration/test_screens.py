@@ -40,8 +40,8 @@ def pages(tenant: Any) -> list[str]:
     event = receive(tenant, payload={"a": "<script>alert(1)</script>"})
     definition = Definition.objects.get(tenant=tenant)
     entry = EventType.objects.create(tenant=tenant, name="E", correlation_paths=["a"])
-    command = Command.objects.filter(tenant=tenant).first()
     job = preview_job(tenant)
+    command = Command.objects.get(tenant=tenant)
     found = [reverse("admin:index"), reverse("admin:workflows_event_send")]
     found += [reverse("admin:workflows_bulkjob_change", args=[job.id])]
     found += [reverse(f"admin:workflows_{name}_changelist") for name in LISTS]

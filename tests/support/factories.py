@@ -10,7 +10,7 @@ from workflows.actors import Actor
 from workflows.engine.definition import canonical_text
 from workflows.models import Definition, DefinitionVersion, Run, Tenant
 from workflows.projections.transaction import projection_writer
-from workflows.services.definitions.publish import definition_publish
+from workflows.services.definitions.publish import definition_publish, version_create
 from workflows.services.tokens import token_issue
 from workflows.statuses import CommandSource, Role
 
@@ -50,6 +50,16 @@ def publish(tenant: Tenant, *steps: dict[str, Any], key: str = "flow", **envelop
     return definition_publish(actor=make_actor(tenant, Role.AUTHOR), key=key)
 
 
+def make_version(tenant: Tenant, *, key: str) -> DefinitionVersion:
+    """Create the rows of a published definition, without the work of a publication."""
+    document = make_definition({"id": "s", "type": "state.set", "config": {"state": "X"}}, key=key)
+    text = canonical_text(document)
+    definition = Definition.objects.create(tenant=tenant, key=key, name=key, draft_text=text)
+    version = version_create(make_actor(tenant, Role.AUTHOR), definition, document, number=1)
+    definition.publish(version, document)
+    return version
+
+
 def expr(source: str) -> dict[str, str]:
     return {"$expr": source}
 
@@ -80,9 +90,7 @@ def eventually(check: Callable[[], Found], *, seconds: float = 120, what: str = 
 def make_run(tenant: Tenant, **fields: Any) -> Run:
     """Create the row of an open run. Temporal has no such run."""
     number = next(_numbers)
-    version = fields.pop("definition_version", None) or publish(
-        tenant, {"id": "s", "type": "state.set", "config": {"state": "X"}}, key=f"made-{number}"
-    )
+    version = fields.pop("definition_version", None) or make_version(tenant, key=f"made-{number}")
     values = {
         "definition": version.definition,
         "definition_version": version,
