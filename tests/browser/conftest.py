@@ -74,8 +74,11 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
-    """Open a new page. The test fails if the page logs an error."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    """Open a new page. The test fails if the page logs an error.
+
+    Without reduced motion, the mark of a live page is drawn 60 times in each second, without a graphics card.
+    """
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
     page = context.new_page()
     errors: list[str] = []
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)

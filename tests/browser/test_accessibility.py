@@ -38,7 +38,8 @@ def opened(site: str, browser: Any, story: Any) -> Iterator[Any]:
 
     def open_as(role: Role | None) -> Any:
         if role is None:
-            context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
+            size = {"width": 1440, "height": 900}
+            context = browser.new_context(viewport=size, color_scheme="light", reduced_motion="reduce")
         else:
             context = member_context(browser, site, story.users[MEMBERS[role]], color_scheme="light")
         context.add_init_script(Axe().axe_script)

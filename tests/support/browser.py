@@ -52,7 +52,7 @@ def member_context(browser: Any, site: str, user: Any, *, width: int = 1440, hei
     client = Client()
     client.force_login(user)
     cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
-    context = browser.new_context(viewport={"width": width, "height": height}, **more)
+    context = browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce", **more)
     context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": site}])
     context.set_default_timeout(60_000)
     return context
