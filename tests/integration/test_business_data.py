@@ -79,7 +79,8 @@ def test_values_with_the_declared_type_are_stored(version: DefinitionVersion, pa
         ("data.amount.to=1050", False), ("data.amount.from=0", True), ("data.customer.name=halden", True),
         ("data.customer.name=HALDEN BIKES", True), ("data.customer.name=bikes", False), ("data.isNew=true", True),
         ("data.isNew=false", False), ("data.due.from=2026-11-24", True), ("data.due.from=2026-11-25", False),
-        ("data.due.to=2026-11-24 12:00&data.amount.from=1", True),
+        ("data.due.to=2026-11-24 12:00&data.amount.from=1", True), ("data.customer.name.is=halden BIKES", True),
+        ("data.customer.name.is=halden", False),
     ],
 )  # fmt: skip
 def test_filter_finds_business_data(tenant: Any, version: DefinitionVersion, query: str, is_found: bool) -> None:
@@ -90,6 +91,31 @@ def test_filter_finds_business_data(tenant: Any, version: DefinitionVersion, que
     assert form.is_valid(), form.errors
     found = form.select(Run.objects.filter(tenant=tenant), tenant_id=tenant.id)
     assert list(found) == ([run] if is_found else [])
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata"])
+def test_range_of_one_day_finds_the_date_and_all_times_of_the_day(
+    tenant: Any, version: DefinitionVersion, zone: str
+) -> None:
+    """A date without a time is the same day in every zone. A time belongs to the day that it has in the zone."""
+    offset = {"UTC": "Z", "America/New_York": "-05:00", "Asia/Kolkata": "+05:30"}[zone]
+    for key, due in (
+        ("DATE", "2026-11-24"), ("FIRST", f"2026-11-24T00:00:00{offset}"), ("LAST", f"2026-11-24T23:59:59{offset}"),
+        ("BEFORE", "2026-11-23"), ("AFTER", "2026-11-25"), ("LATE", f"2026-11-25T00:00:00{offset}"),
+        ("EARLY", f"2026-11-23T23:59:59{offset}"),
+    ):  # fmt: skip
+        launch(version, {"due": due}, correlation_key=key)
+    client = member_of(tenant)
+    client.cookies["pointsman_zone"] = zone
+    name = {"UTC": "UTC", "America/New_York": "EST", "Asia/Kolkata": "IST"}[zone]
+    for query, wanted in (
+        ("data.due.from=2026-11-24&data.due.to=2026-11-24", {"DATE", "FIRST", "LAST"}),
+        ("data.due.from=2026-11-24 12:00&data.due.to=2026-11-24 23:59:59", {"DATE", "LAST"}),
+        ("data.due.from=2026-11-25", {"AFTER", "LATE"}), ("data.due.to=2026-11-23", {"BEFORE", "EARLY"}),
+    ):  # fmt: skip
+        page = client.get(f"{reverse(LIST)}?definition=payment&{query}")
+        assert {row.run.correlation_key for row in page.context["rows"]} == wanted, query
+        assert f"Due from ({name})" in " ".join(page.content.decode().split())
 
 
 def test_list_shows_columns_tokens_and_errors(tenant: Any, version: DefinitionVersion) -> None:

@@ -47,7 +47,9 @@ def shown(client: Client, version: Any, query: str = "") -> str:
     return response.content.decode()
 
 
-def test_each_count_opens_exactly_its_runs(tenant: Any, version: Any, viewer: Client) -> None:
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata"])
+def test_each_count_opens_exactly_its_runs(tenant: Any, version: Any, viewer: Client, zone: str) -> None:
+    viewer.cookies["pointsman_zone"] = zone
     failed = [make_run(tenant, definition_version=version, correlation_key=f"FAILED-{n}") for n in range(2)]
     for run in failed:
         record_steps(run, (CHECK, "SUCCEEDED", {"branch": "then"}), (YES, "FAILED", {}))
@@ -71,9 +73,12 @@ def test_each_count_opens_exactly_its_runs(tenant: Any, version: Any, viewer: Cl
     assert ">then 67 % (2)<" in page
     assert ">else 33 % (1)<" in page
     for count, keys in (
-        ("2 failed", {"FAILED-0", "FAILED-1"}), ("1 retrying", {"RETRYING"}), ("2 open", {"RETRYING", "OPEN"}),
-    ):  # fmt: skip
-        address = re.search(rf'href="([^"]+)"\s+aria-label="Reserve: {count}"', page)
+        ('\\s+aria-label="Reserve: 2 failed"', {"FAILED-0", "FAILED-1"}),
+        ('\\s+aria-label="Reserve: 1 retrying"', {"RETRYING"}),
+        ('\\s+aria-label="Reserve: 2 open"', {"RETRYING", "OPEN"}),
+        (">v1 2</a>", {"RETRYING", "OPEN"}),
+    ):
+        address = re.search(rf'href="([^"]+)"{count}', page)
         assert address, count
         listed = viewer.get(unescape(address[1]))
         assert listed.status_code == 200, address[1]

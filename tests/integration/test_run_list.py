@@ -21,7 +21,7 @@ from tests.support.members import member_of
 from tests.support.plans import conditions_of, copies, indexes_read, plan_of, rows_read
 from tests.support.statements import sent_statements
 from tests.support.table_owner import execute_as_owner
-from workflows.admin import ledger_list, list_filters, run_changelist, run_filters
+from workflows.admin import ledger_list, list_filters, run_changelist, run_chips, run_filters
 from workflows.admin.run_changelist import COLUMNS, ORDERS
 from workflows.admin.run_filters import RunListForm
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
@@ -72,6 +72,8 @@ def runs(tenant: Any) -> dict[str, Run]:
     [
         ("status__exact=SUCCEEDED", {"plain"}), ("status__exact=WAITING", {"waiting"}),
         ("status__exact=retrying", {"retrying"}), ("status__exact=unknown", {"unknown"}),
+        ("status__exact=open", {"waiting", "retrying", "unknown", "replay"}),
+        ("status__exact=open&version=1&definition={definition}", set()),
         ("definition={definition}", {"plain", "failed"}), ("definition={definition}&version=2", {"failed"}),
         ("definition={definition}&version=3", set()), ("q=PAY-", {"plain", "failed"}), ("q=pay-2", {"failed"}),
         ("q=Pay-1", {"plain"}), ("q=W", {"waiting"}), ("state=LATE", {"waiting"}), ("state=late", set()),
@@ -103,6 +105,22 @@ def test_each_chip_counts_the_list_that_it_links_to(tenant: Any, runs: dict[str,
             assert {row.status for row in shown["rows"]} <= {row.status for row in context["rows"]}
 
 
+def test_time_that_the_clock_shows_twice_is_the_first_one() -> None:
+    with timezone.override("America/New_York"):
+        form = RunListForm(QueryDict("created_at_from_0=2026-11-01&created_at_from_1=01:30:00"))
+        assert form.is_valid(), form.errors
+    assert form.cleaned_data["created_at_from"].isoformat() == "2026-11-01T01:30:00-04:00"
+
+
+def test_list_of_open_runs_has_a_chip_with_their_number(tenant: Any, runs: dict[str, Run]) -> None:
+    chips = member_of(tenant).get(f"{reverse(URL)}?status__exact=open").context_data["chips"]
+    assert [(chip.word, chip.number, chip.is_chosen) for chip in chips[:2]] == [
+        ("All", "7", False),
+        ("Open", "4", True),
+    ]
+    assert "Open" not in {chip.word for chip in member_of(tenant).get(reverse(URL)).context_data["chips"]}
+
+
 def test_one_link_hides_the_replays_and_keeps_the_other_filters(tenant: Any, runs: dict[str, Run]) -> None:
     client = member_of(tenant)
     found = {}
@@ -124,7 +142,7 @@ def test_counts_end_at_the_limit(tenant: Any, runs: dict[str, Run], monkeypatch:
 def test_chips_of_a_search_with_many_runs_show_minimums(
     tenant: Any, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (run_list, run_changelist):
+    for module in (run_list, run_chips):
         monkeypatch.setattr(module, "MOST_COUNTED", 2)
     copies(runs["failed"], 9, temporal_workflow_id="'found-' || n", correlation_key_folded="'pay-3'")
     page = member_of(tenant).get(f"{reverse(URL)}?q=pay-3")

@@ -8,7 +8,7 @@ from django.utils.dateparse import parse_datetime
 from workflows.actors import Actor
 from workflows.models import Definition
 from workflows.redaction import Rules
-from workflows.selectors.run_values import BOOLEAN, DATE, MONEY, NUMBER, SearchPath, search_paths_in
+from workflows.selectors.run_values import BOOLEAN, DATE, LONGEST_DATE, MONEY, NUMBER, SearchPath, search_paths_in
 from workflows.templatetags.times import local_time, zone_name
 
 
@@ -18,7 +18,7 @@ def value_words(path: SearchPath, text: str) -> str:
         return "yes" if text == "true" else "no"
     if path.kind in (NUMBER, MONEY):
         return _number_words(text, path.currency)
-    moment = parse_datetime(text) if path.kind == DATE and len(text) > len("2026-11-24") else None
+    moment = parse_datetime(text) if path.kind == DATE and len(text) > LONGEST_DATE else None
     if moment is None:
         return text
     # A time without a zone is in UTC, as in the filters.

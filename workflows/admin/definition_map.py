@@ -27,6 +27,7 @@ from workflows.selectors.step_counts import (
     step_places,
 )
 from workflows.statuses import RunStatus
+from workflows.templatetags.times import local_time
 
 PERIODS = {"1h": ("1 h", timedelta(hours=1)), "24h": ("24 h", timedelta(days=1)), "7d": ("7 days", timedelta(days=7))}
 HEATS = {"failures": "Heat by failures", "time": "by time"}
@@ -67,7 +68,9 @@ class MapChoice:
         return f"{reverse('admin:workflows_run_changelist')}?{urlencode(chosen)}"
 
     def period_filters(self) -> dict[str, str]:
-        return {"created_at_from_0": f"{self.since:%Y-%m-%d}", "created_at_from_1": f"{self.since:%H:%M:%S}"}
+        """Return the filter for the period. The run list reads it in the time zone of the page."""
+        since = local_time(self.since)
+        return {"created_at_from_0": f"{since:%Y-%m-%d}", "created_at_from_1": f"{since:%H:%M:%S}"}
 
 
 @dataclass(frozen=True)

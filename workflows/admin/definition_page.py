@@ -24,6 +24,7 @@ from workflows.selectors.definition_page import (
     incidents_of_definition,
     starts_of,
 )
+from workflows.selectors.run_list import OPEN
 from workflows.selectors.step_counts import OpenRuns, open_runs
 from workflows.services.definitions.drafts import draft_document
 from workflows.services.definitions.pause import starts_waiting
@@ -94,6 +95,7 @@ def definition_context(view: DefinitionView) -> dict[str, Any]:
     if held_count is None:
         held_count = starts_waiting(definition).count() if _may_hold(definition) else 0
     offers = definition_offers(definition, actor, no_publish=_no_publish(definition, problems or [], has_change))
+    runs_url = f"{reverse('admin:workflows_run_changelist')}?{urlencode({'definition': definition.key})}"
     return {
         "definition": definition,
         "document": view.document,
@@ -106,7 +108,8 @@ def definition_context(view: DefinitionView) -> dict[str, Any]:
         "may_edit": actor.has_role(Role.AUTHOR) and definition.state != DefinitionState.ARCHIVED,
         "has_change": has_change,
         "held_count": held_count,
-        "runs_url": f"{reverse('admin:workflows_run_changelist')}?{urlencode({'definition': definition.key})}",
+        "runs_url": runs_url,
+        "open_url": f"{runs_url}&status__exact={OPEN}",
         "open_versions": view.open_runs.by_version,
         "incidents": view.incidents[:SHOWN_INCIDENTS],
         "has_more_incidents": len(view.incidents) > SHOWN_INCIDENTS,

@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, SEARCH_VAR
@@ -10,7 +9,6 @@ from django.db import OperationalError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from workflows import status_marks
 from workflows.admin.base import actor_of
 from workflows.admin.business_data import value_words
 from workflows.admin.list_filters import (
@@ -20,6 +18,7 @@ from workflows.admin.list_filters import (
     page_problems,
     unknown_parameters,
 )
+from workflows.admin.run_chips import Chip, chips_of
 from workflows.admin.run_filters import (
     COLUMNS_VAR,
     MOMENTS,
@@ -39,7 +38,7 @@ from workflows.models import Definition, Run
 from workflows.models.statements import statement_limit
 from workflows.outline.nodes import nodes_of
 from workflows.redaction import rules_in
-from workflows.selectors.run_list import MOST_COUNTED, SHOWN_STATUSES, StatusCounts, shown_status_counts
+from workflows.selectors.run_list import shown_status_counts
 from workflows.selectors.run_rows import run_rows, runs_explained
 from workflows.selectors.run_search import exact_first
 from workflows.selectors.run_values import (
@@ -49,7 +48,7 @@ from workflows.selectors.run_values import (
     value_order,
     values_of_runs,
 )
-from workflows.statuses import OPEN_RUN_STATUSES, RunStatus
+from workflows.statuses import OPEN_RUN_STATUSES
 
 # Each order has an index that begins with the tenant. A name with "-" reads the index from the other end.
 ORDERS = {
@@ -67,8 +66,6 @@ NOT_COUNTED = "The runs could not be counted in one second, so the list shows no
 DEFAULT_COLUMNS = ("what", "started", "took")
 # Number of columns with business data that are shown by default.
 DEFAULT_DATA = 2
-# Chips of these statuses are shown only if there are such runs.
-RARE = {RunStatus.STARTING.value, RunStatus.TERMINATED.value, RunStatus.TIMED_OUT.value}
 
 
 class RunChangeList(CheckedChangeList):
@@ -172,30 +169,6 @@ def _reversed(name: str) -> str:
     return name.removeprefix("-") if name.startswith("-") else f"-{name}"
 
 
-@dataclass(frozen=True)
-class Chip:
-    """Link to the runs of one shown status. `count` is None if it took too long, and a minimum with `is_part`."""
-
-    word: str
-    icon: str
-    tone: str
-    query: str
-    is_chosen: bool
-    count: int | None
-    is_part: bool = False
-
-    @property
-    def number(self) -> str:
-        if self.count is None or (self.is_part and not self.count):
-            return ""
-        more = "+" if self.is_part or self.count > MOST_COUNTED else ""
-        return f"{min(self.count, MOST_COUNTED):,}{more}"
-
-    @property
-    def exact(self) -> int | None:
-        return None if self.is_part or self.count is None or self.count > MOST_COUNTED else self.count
-
-
 def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
     """Return what the template shows. Cost: at most four statements beside the rows of the page."""
     form, tenant_id = shown.form, shown.tenant_id
@@ -203,7 +176,7 @@ def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
     if not shown.problems:
         others = shown.selected(Run.objects.filter(tenant_id=tenant_id), leave_out=STATUS)
         is_search = bool(form.cleaned_data.get(SEARCH_VAR))
-        chips = _chips(form, shown_status_counts(others, tenant_id=tenant_id, is_search=is_search))
+        chips = chips_of(form, shown_status_counts(others, tenant_id=tenant_id, is_search=is_search))
     chosen = next((chip for chip in chips if chip.is_chosen), None)
     rules = rules_in(request.tenant)  # type: ignore[attr-defined]
     data = [path.name for path in form.paths]
@@ -247,22 +220,6 @@ def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
         "problems": shown.problems,
         "open_statuses": OPEN_RUN_STATUSES,
     }
-
-
-def _chips(form: RunListForm, counts: StatusCounts | None) -> list[Chip]:
-    chosen = form.cleaned_data.get(STATUS, "")
-    base = without(form, STATUS)
-    numbers = {} if counts is None else counts.numbers
-    is_part = counts is not None and counts.is_part
-    everything = None if counts is None else min(sum(numbers.values()), MOST_COUNTED + 1)
-    chips = [Chip("All", "", "grey", base, not chosen, everything, is_part)]
-    for status in SHOWN_STATUSES:
-        count = numbers.get(status)
-        if status in RARE and not count and not is_part and status != chosen:
-            continue
-        query = f"{base}{'&' if len(base) > 1 else ''}{STATUS}={status}"
-        chips.append(Chip(*status_marks.RUN[status], query, status == chosen, count, is_part))
-    return chips
 
 
 def _orders(shown: RunChangeList, request: HttpRequest) -> dict[str, dict[str, str]]:

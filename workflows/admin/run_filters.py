@@ -17,12 +17,20 @@ from django.http import QueryDict
 
 from workflows import status_marks
 from workflows.admin.list_filters import DAY_LIMITS
+from workflows.admin.run_filter_fields import (
+    DataMoment,
+    IncidentNumber,
+    Moment,
+    choice_field,
+    fields_of_data,
+    text_field,
+)
 from workflows.models import Run
 from workflows.selectors import run_list
 from workflows.selectors.attention import RUN_PROBLEM_WORDS, runs_with_problem
 from workflows.selectors.incidents import runs_of_incident
 from workflows.selectors.run_search import runs_by_term
-from workflows.selectors.run_values import BOOLEAN, TEXT, SearchPath, runs_with_value
+from workflows.selectors.run_values import SearchPath, runs_with_value
 from workflows.statuses import TriggerType
 from workflows.templatetags.times import local_time, zone_name
 
@@ -38,42 +46,6 @@ STEPS = ("failed_step", "current_step")
 # Above this number, the field for the definition is a text with suggestions.
 MOST_DEFINITIONS = 200
 MOMENTS = ("created_at_from", "created_at_to")
-
-
-class Moment(forms.SplitDateTimeField):
-    """Date and time of day in the time zone of the page. The time may be left out."""
-
-    def __init__(self, label: str) -> None:
-        # A label can name only one of the two fields.
-        dates = {"type": "date", "class": "in", "aria-label": f"{label}, date"}
-        times = {"type": "time", "step": "1", "class": "in", "aria-label": f"{label}, time"}
-        widget = forms.SplitDateTimeWidget(date_attrs=dates, time_attrs=times, date_format="%Y-%m-%d")
-        super().__init__(label=label, required=False, widget=widget)
-
-
-def _text(label: str, hint: str = "", *, longest: int = 200) -> forms.CharField:
-    attrs = {"class": "in", "spellcheck": "false", "autocomplete": "off", "placeholder": hint}
-    return forms.CharField(label=label, required=False, max_length=longest, widget=forms.TextInput(attrs=attrs))
-
-
-def _choice(label: str, choices: dict[str, str], empty: str = "Any") -> forms.ChoiceField:
-    widget = forms.Select(attrs={"class": "in"})
-    return forms.ChoiceField(label=label, required=False, choices=[("", empty), *choices.items()], widget=widget)
-
-
-class IncidentNumber(forms.IntegerField):
-    """Number of an incident, as `118` or `INC-118`."""
-
-    def __init__(self) -> None:
-        attrs = {"class": "in", "placeholder": "INC-118", "autocomplete": "off"}
-        super().__init__(
-            label="Incident", required=False, min_value=1, max_value=2**31 - 1, widget=forms.TextInput(attrs=attrs)
-        )
-
-    def to_python(self, value: Any) -> int | None:
-        text = str(value or "").strip()
-        number: int | None = super().to_python(text[4:] if text[:4].upper() == "INC-" else text)
-        return number
 
 
 @dataclass(frozen=True)
@@ -92,25 +64,28 @@ class RunListForm(forms.Form):
 
     use_required_attribute = False
 
-    q = _text("Key or id", longest=1000)
-    status__exact = _choice("Status", {value: status_marks.RUN[value].word for value in run_list.SHOWN_STATUSES})
-    definition = _text("Definition", "key of the definition")  # a list of names if there are not too many
+    q = text_field("Key or id", longest=1000)
+    status__exact = choice_field(
+        "Status",
+        {run_list.OPEN: "Open", **{value: status_marks.RUN[value].word for value in run_list.SHOWN_STATUSES}},
+    )
+    definition = text_field("Definition", "key of the definition")  # a list of names if there are not too many
     version = forms.IntegerField(
         label="Version", required=False, min_value=1, max_value=2**31 - 1,
         widget=forms.NumberInput(attrs={"class": "in"}),
     )  # fmt: skip
-    state = _text("State", "set by the author")
-    error_code = _text("Error code", "for example NOT_FOUND")
-    error_category = _text("Error category")
+    state = text_field("State", "set by the author")
+    error_code = text_field("Error code", "for example NOT_FOUND")
+    error_category = text_field("Error category")
     incident = IncidentNumber()
-    failed_step = _text("Failed step", longest=500)
-    current_step = _text("Current step", longest=500)
-    waits_for = _text("Waits for event", "event type")
-    started = _choice("Started", {span: f"in the last {words}" for span, words in AGES.items()}, "At any time")
-    age = _choice("Open for", {span: f"more than {words}" for span, words in AGES.items()}, "Any time")
-    problem = _choice("Problem", {problem.value: words for problem, words in RUN_PROBLEM_WORDS.items()})
-    replays = _choice("Replays", REPLAYS, "With replays")
-    trigger_type__exact = _choice("Trigger", {str(value): str(label) for value, label in TriggerType.choices})
+    failed_step = text_field("Failed step", longest=500)
+    current_step = text_field("Current step", longest=500)
+    waits_for = text_field("Waits for event", "event type")
+    started = choice_field("Started", {span: f"in the last {words}" for span, words in AGES.items()}, "At any time")
+    age = choice_field("Open for", {span: f"more than {words}" for span, words in AGES.items()}, "Any time")
+    problem = choice_field("Problem", {problem.value: words for problem, words in RUN_PROBLEM_WORDS.items()})
+    replays = choice_field("Replays", REPLAYS, "With replays")
+    trigger_type__exact = choice_field("Trigger", {str(value): str(label) for value, label in TriggerType.choices})
     created_at_from = Moment("Started at or after")
     created_at_to = Moment("Started at or before")
 
@@ -122,7 +97,7 @@ class RunListForm(forms.Form):
         if choices is not None:
             self._offer(choices)
         for path in paths:
-            self.fields |= _fields_of(path)
+            self.fields |= fields_of_data(path)
 
     def _offer(self, choices: Choices) -> None:
         """Show definitions and steps as lists. A value of the address that is not in a list is shown too."""
@@ -148,6 +123,11 @@ class RunListForm(forms.Form):
         return cleaned
 
     @property
+    def zoned(self) -> set[str]:
+        """Return the names of the fields that are read in the time zone of the page."""
+        return {*MOMENTS, *(name for name, field in self.fields.items() if isinstance(field, DataMoment))}
+
+    @property
     def names(self) -> set[str]:
         """Return the names of the query parameters."""
         return {name for name in self.fields if name not in MOMENTS} | {
@@ -168,7 +148,9 @@ class RunListForm(forms.Form):
             if name in given:
                 runs = narrow(runs, given[name])
         for path in self.paths:
-            limits = {"equals": path.name, "low": f"{path.name}.from", "high": f"{path.name}.to"}
+            limits = {
+                "begins": path.name, "equals": f"{path.name}.is", "low": f"{path.name}.from", "high": f"{path.name}.to",
+            }  # fmt: skip
             wanted = {limit: self.cleaned_data.get(name) for limit, name in limits.items()}
             wanted = {limit: value for limit, value in wanted.items() if value not in (None, "")}
             if wanted:
@@ -181,21 +163,6 @@ class RunListForm(forms.Form):
             are_replays = given.get("replays") == run_list.NEWEST_REPLAYS
             runs = runs_of_incident(runs, tenant_id=tenant_id, number=given["incident"], are_replays=are_replays)
         return runs_by_term(runs, tenant_id=tenant_id, term=given["q"]) if "q" in given else runs
-
-
-def _fields_of(path: SearchPath) -> dict[str, forms.Field]:
-    """Return the fields that filter by this business data."""
-    attrs = {"class": "in"}
-    if path.kind == BOOLEAN:
-        return {path.name: _choice(path.label, {"true": "yes", "false": "no"})}
-    if path.kind == TEXT:
-        return {path.name: _text(f"{path.label} begins with")}
-    kind: type[forms.Field] = forms.FloatField if path.is_number else forms.DateTimeField
-    widget, label = forms.TextInput(attrs=attrs), f"{path.label} in {path.currency}" if path.currency else path.label
-    return {
-        f"{path.name}.from": kind(label=f"{label} from", required=False, widget=widget),
-        f"{path.name}.to": kind(label=f"{label} to", required=False, widget=widget),
-    }
 
 
 _NARROW = {

@@ -22,11 +22,14 @@ from workflows.models.statements import statement_limit
 from workflows.statuses import OPEN_RUN_STATUSES, OPEN_TASK_STATUSES, RunStatus, WaitKind, WaitStatus
 
 RETRYING, UNKNOWN = "retrying", "unknown"
+# Filter value for the runs of all open statuses.
+OPEN = "open"
 SHOWN_STATUSES = (
     RunStatus.STARTING.value, RunStatus.RUNNING.value, RunStatus.WAITING.value, RETRYING, UNKNOWN,
     RunStatus.FAILED.value, RunStatus.SUCCEEDED.value, RunStatus.CANCELED.value, RunStatus.TERMINATED.value,
     RunStatus.TIMED_OUT.value,
 )  # fmt: skip
+OPEN_SHOWN_STATUSES = (*(status.value for status in OPEN_RUN_STATUSES), RETRYING, UNKNOWN)
 MOST_COUNTED = 1_000
 COUNT_SECONDS = 1.0
 SPANS = {
@@ -37,6 +40,9 @@ WITHOUT_REPLAYS, ONLY_REPLAYS, NEWEST_REPLAYS, REPLAYED = "without", "only", "ne
 
 
 def runs_of_shown_status(runs: QuerySet[Run], *, tenant_id: uuid.UUID, status: str) -> QuerySet[Run]:
+    """Return the runs of a shown status, or all open runs for `OPEN`."""
+    if status == OPEN:
+        return runs.filter(status__in=[one.value for one in OPEN_RUN_STATUSES])
     retries, decisions = _retries(tenant_id), _decisions(tenant_id)
     if status == UNKNOWN:
         return runs.filter(status=RunStatus.WAITING, id__in=decisions.values("run_id"))

@@ -4,19 +4,23 @@ import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, time
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Length
 
 from workflows.actors import Actor
 from workflows.models import Definition, Run, RunValue
-from workflows.models.fields import folded_prefix
+from workflows.models.fields import folded, folded_prefix
 from workflows.models.run_values import is_variable
 from workflows.redaction import Rules, redact_at, redact_output, rules_of
 
 TEXT, NUMBER, MONEY, BOOLEAN, DATE = "text", "number", "money", "boolean", "date"
 # Column of `RunValue` that a type is sorted by and compared with.
 VALUE_COLUMNS = {TEXT: "text", BOOLEAN: "text", NUMBER: "number", MONEY: "number", DATE: "moment"}
+# Longest stored text of a date without a time, for example 2026-11-24.
+LONGEST_DATE = 10
 
 
 @dataclass(frozen=True)
@@ -98,15 +102,37 @@ def value_order(path: SearchPath) -> str:
 
 
 def runs_with_value(runs: QuerySet[Run], path: SearchPath, *, tenant_id: uuid.UUID, **given: Any) -> QuerySet[Run]:
-    """Return the runs with this value. `given` has `equals` for text and truth, or `low` and `high` for a range."""
+    """Return the runs with this value.
+
+    `given` has `begins` or `equals` for text and truth in any letter case, or `low` and `high` for a range.
+    """
     values = RunValue.objects.filter(tenant_id=tenant_id, definition_id=path.definition_id, path=path.path)
-    if path.kind in (TEXT, BOOLEAN):
-        values = values.filter(folded_prefix("text", given["equals"]))
-    else:
-        column = VALUE_COLUMNS[path.kind]
-        limits = {f"{column}__gte": given.get("low"), f"{column}__lte": given.get("high")}
+    if "begins" in given:
+        values = values.filter(folded_prefix("text", given["begins"]))
+    if "equals" in given:
+        values = values.filter(text=folded(given["equals"]))
+    if path.kind == DATE:
+        values = _values_between(values, given.get("low"), given.get("high"))
+    elif path.is_number:
+        limits = {"number__gte": given.get("low"), "number__lte": given.get("high")}
         values = values.filter(**{name: limit for name, limit in limits.items() if limit is not None})
     return runs.filter(id__in=values.values("run_id"))
+
+
+def _values_between(values: QuerySet[RunValue], low: datetime | None, high: datetime | None) -> QuerySet[RunValue]:
+    """Return the dates and times of a range. Both ends belong to it.
+
+    A stored date without a time is a day in every time zone. It is compared with the days of both ends, in the time
+    zones of the ends. The wider range of both comparisons uses the index.
+    """
+    days, times = Q(length__lte=LONGEST_DATE), Q(length__gt=LONGEST_DATE)
+    for lookup, limit, widest in (("gte", low, min), ("lte", high, max)):
+        if limit is not None:
+            day = datetime.combine(limit, time.min, UTC)
+            days &= Q(**{f"moment__{lookup}": day})
+            times &= Q(**{f"moment__{lookup}": limit})
+            values = values.filter(**{f"moment__{lookup}": widest(day, limit)})
+    return values.alias(length=Length("shown")).filter(days | times)
 
 
 def values_of_runs(
