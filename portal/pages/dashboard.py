@@ -15,9 +15,15 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from portal.pages.attention import absent_problems, attention_rows, compared_text, unchecked_address
+from portal.pages.attention import (
+    absent_problems,
+    attention_rows,
+    compared_text,
+    count_text,
+    unchecked_address,
+)
 from portal.pages.bar_chart import Series, bar_chart
-from portal.pages.next_due import due_rows, total_text
+from portal.pages.next_due import due_rows, retry_places
 from portal.pages.system_health import health_context, health_items, servers
 from workflows.admin.base import actor_of
 from workflows.admin.live import live_page
@@ -28,10 +34,10 @@ from workflows.selectors.activity import (
     activity_per_definition,
     activity_per_hour,
 )
-from workflows.selectors.dashboard import Problem, problems_and_backlog
-from workflows.selectors.due import due_counts, next_due
+from workflows.selectors.dashboard import dashboard_numbers
+from workflows.selectors.due import next_due
 from workflows.selectors.incidents import dashboard_incidents
-from workflows.selectors.retry_limits import retry_limits
+from workflows.selectors.retry_limits import Place, retry_limits
 from workflows.selectors.versions import dashboard_version
 from workflows.statuses import ACTIVE_INCIDENT_STATES, IncidentState, Role
 
@@ -56,8 +62,11 @@ def dashboard_page(index: Callable[..., HttpResponse], request: HttpRequest) -> 
 
 def dashboard_context(request: HttpRequest) -> dict[str, Any]:
     actor = actor_of(request)
-    problems, backlog = problems_and_backlog(tenant_id=actor.tenant_id)
-    _add_limit(problems["retrying"])
+    numbers = dashboard_numbers(tenant_id=actor.tenant_id)
+    problems, backlog = numbers.problems, numbers.backlog
+    request.navigation_counts = numbers.navigation  # type: ignore[attr-defined]
+    steps = next_due(tenant_id=actor.tenant_id, limit=SHOWN_DUE)
+    limits = _retry_limits(problems["retrying"].first, steps)
     activity, definitions = _activity(actor.tenant_id)
     health = health_items(servers(), backlog, overdue=problems["overdue"], lag_seconds=activity.lag_seconds)
     return {
@@ -70,8 +79,8 @@ def dashboard_context(request: HttpRequest) -> dict[str, Any]:
         "oldest_check_at": backlog.oldest_check_at,
         "oldest_check_url": unchecked_address() if backlog.unchecked else reverse("admin:health"),
         **_incidents(actor.tenant_id),
-        "next_steps": due_rows(next_due(tenant_id=actor.tenant_id, limit=SHOWN_DUE)),
-        "next_total": total_text(due_counts(tenant_id=actor.tenant_id)),
+        "next_steps": due_rows(steps, limits),
+        "next_total": count_text(numbers.due),
         "charts": [
             {
                 "id": "h-c1", "title": "Runs that ended, per hour", "note": "Without replays.",
@@ -95,9 +104,10 @@ def dashboard_context(request: HttpRequest) -> dict[str, Any]:
 def health_page(site: AdminSite, request: HttpRequest) -> HttpResponse:
     """Show the page "System health": the lines of the dashboard's card, each with its limit and what to do."""
     actor = actor_of(request)
-    problems, backlog = problems_and_backlog(tenant_id=actor.tenant_id)
+    numbers = dashboard_numbers(tenant_id=actor.tenant_id)
+    request.navigation_counts = numbers.navigation  # type: ignore[attr-defined]
     lag = _activity(actor.tenant_id)[0].lag_seconds
-    items = health_items(servers(), backlog, overdue=problems["overdue"], lag_seconds=lag)
+    items = health_items(servers(), numbers.backlog, overdue=numbers.problems["overdue"], lag_seconds=lag)
     context = {**site.each_context(request), "title": "System health", **health_context(items)}
     return TemplateResponse(request, "portal/health_page.html", context)
 
@@ -120,8 +130,12 @@ def _incidents(tenant_id: uuid.UUID) -> dict[str, Any]:
     }
 
 
-def _add_limit(retrying: Problem) -> None:
-    """Add the largest number of attempts to the first long retry."""
-    if retrying.first:
-        place = uuid.UUID(retrying.first["version"]), retrying.first["path"]
-        retrying.first["limit"] = retry_limits([place]).get(place)
+def _retry_limits(retrying: dict[str, Any] | None, steps: list[dict[str, Any]]) -> dict[Place, int]:
+    """Return the numbers of attempts of the steps, and add that of the first long retry to its facts."""
+    places = retry_places(steps)
+    if retrying is None:
+        return retry_limits(places)
+    own = uuid.UUID(retrying["version"]), retrying["path"]
+    limits = retry_limits([*places, own])
+    retrying["limit"] = limits.get(own)
+    return limits

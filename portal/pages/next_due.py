@@ -22,7 +22,7 @@ from workflows.errors import unknown_name
 from workflows.models import Definition
 from workflows.models.statements import statement_limit
 from workflows.selectors.due import KINDS, RETRY, DuePage, due_counts, due_page
-from workflows.selectors.retry_limits import retry_limits
+from workflows.selectors.retry_limits import Place, retry_limits
 from workflows.selectors.versions import dashboard_version
 
 PAGE_AGE_SECONDS = 15
@@ -68,7 +68,7 @@ def next_page(site: AdminSite, request: HttpRequest) -> HttpResponse:
     context = {
         **site.each_context(request),
         "title": "Next",
-        "rows": due_rows(page.rows),
+        "rows": due_rows(page.rows, retry_limits(retry_places(page.rows))),
         "chips": _chips(given, counts),
         "definitions": definitions.values_list("key", "name")[:MOST_DEFINITIONS],
         "given": given,
@@ -79,19 +79,21 @@ def next_page(site: AdminSite, request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "portal/next_page.html", context, status=400 if problems else 200)
 
 
-def due_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def due_rows(rows: list[dict[str, Any]], limits: dict[Place, int]) -> list[dict[str, Any]]:
     """Return rows of `workflows.selectors.due` with `url`, `label`, `icon` and `words`.
 
-    Cost: one statement if versions of retries are not kept.
+    `limits` are the numbers of attempts of `retry_places`.
     """
-    places = {row["id"]: (uuid.UUID(row["version"]), row["path"]) for row in rows if row["kind"] == RETRY}
-    limits = retry_limits(places.values())
-    return [_row(row, limits.get(places[row["id"]]) if row["id"] in places else None) for row in rows]
+    return [_row(row, limits.get(_place(row)) if row["kind"] == RETRY else None) for row in rows]
 
 
-def total_text(counts: dict[str, int]) -> str:
-    """Return the number of everything that comes due, with a `+` if there is more."""
-    return count_text(sum(counts.values()))
+def retry_places(rows: list[dict[str, Any]]) -> list[Place]:
+    """Return the place of each row that is a retry."""
+    return [_place(row) for row in rows if row["kind"] == RETRY]
+
+
+def _place(row: dict[str, Any]) -> Place:
+    return uuid.UUID(row["version"]), row["path"]
 
 
 def _row(row: dict[str, Any], limit: int | None) -> dict[str, Any]:
@@ -117,7 +119,7 @@ def _problems(request: HttpRequest, kind: str) -> dict[str, str]:
 
 
 def _chips(given: dict[str, str], counts: dict[str, int]) -> list[dict[str, Any]]:
-    numbers = {"": total_text(counts), **{kind: count_text(number) for kind, number in counts.items()}}
+    numbers = {"": count_text(sum(counts.values())), **{kind: count_text(number) for kind, number in counts.items()}}
     words = {"": ("", "All"), **KIND_WORDS}
     return [
         {

@@ -32,7 +32,7 @@ from workflows.models import (
     Incident,
     Schedule,
 )
-from workflows.statuses import Role
+from workflows.statuses import Role, RunStatus
 
 pytestmark = pytest.mark.usefixtures("no_dispatcher")
 
@@ -156,10 +156,12 @@ def test_run_whose_check_is_old_is_not_hidden_by_an_earlier_comparison(tenant: A
 
 
 def test_dashboard_needs_at_most_12_statements_and_1_if_nothing_changed(tenant: Any) -> None:
-    for add in PROBLEMS.values():
-        add(tenant)
     client = member_of(tenant)
     dashboard(client)
+    # The retries are steps of versions whose limits are not kept yet.
+    for add in (*PROBLEMS.values(), add_retry):
+        add(tenant)
+    add_incident(make_run(tenant, correlation_key="PAY-9", status=RunStatus.FAILED, ended_at=timezone.now()))
     caches["process"].clear()
     with sent_statements() as statements:
         page = client.get(reverse("admin:index"))

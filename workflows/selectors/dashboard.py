@@ -1,4 +1,4 @@
-"""Problems and backlog of the dashboard, in one statement.
+"""Numbers of the dashboard, in one statement: problems, backlog, what comes due, and the counts of the navigation.
 
 Source: docs/reference/screens.md#dashboard
 """
@@ -25,7 +25,9 @@ from workflows.models import (
 )
 from workflows.selectors import attention
 from workflows.selectors.attention import EventProblem, RunProblem
+from workflows.selectors.due import due_columns
 from workflows.selectors.incidents import shown_incident_of_run
+from workflows.selectors.navigation import navigation_columns, navigation_of
 from workflows.statuses import DeliveryStatus
 
 MOST_COUNTED = 1_000
@@ -61,6 +63,16 @@ class Backlog:
     deliveries_since: datetime | None
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """Problems by name, and more counts. `due`: rows of the page "Next". `navigation`: see `navigation_counts`."""
+
+    problems: dict[str, Problem]
+    backlog: Backlog
+    due: int
+    navigation: dict[str, int]
+
+
 class _Count(Subquery):
     """Number of rows of a query, at most `MOST_COUNTED` + 1. The database reads no more rows.
 
@@ -82,16 +94,18 @@ class _Uncompared(Subquery):
     output_field = IntegerField()
 
 
-def problems_and_backlog(*, tenant_id: uuid.UUID) -> tuple[dict[str, Problem], Backlog]:
-    """Return the problems by name, and the backlog. Cost: one statement, which reads only ranges of indexes."""
+def dashboard_numbers(*, tenant_id: uuid.UUID) -> Numbers:
+    """Return the numbers of the dashboard. Cost: one statement, which reads only ranges of indexes."""
     rows = _problem_rows(tenant_id)
     columns: dict[str, Any] = {f"{name}_count": _Count(counted) for name, (counted, _, _) in rows.items()}
     for name, (_, shown, facts) in rows.items():
         columns[f"{name}_first"] = _first(shown, JSONObject(**facts))
-    found: Any = Tenant.objects.filter(id=tenant_id).values(**columns, **_backlog_columns(tenant_id)).get()
+    due = due_columns(tenant_id)
+    columns |= {**_backlog_columns(tenant_id), **due, **navigation_columns(tenant_id)}
+    found: Any = Tenant.objects.filter(id=tenant_id).values(**columns).get()
     problems = {name: Problem(name, found[f"{name}_count"], _read(found[f"{name}_first"])) for name in rows}
     oldest = [at for at in (found["pending_since"], found["sent_since"]) if at is not None]
-    return problems, Backlog(
+    backlog = Backlog(
         open_runs=found["open_runs"],
         uncompared=found["uncompared"],
         unchecked=found["unchecked"],
@@ -101,6 +115,7 @@ def problems_and_backlog(*, tenant_id: uuid.UUID) -> tuple[dict[str, Problem], B
         deliveries=found["pending"] + found["sent"],
         deliveries_since=min(oldest, default=None),
     )
+    return Numbers(problems, backlog, sum(found[name] for name in due), navigation_of(found))
 
 
 def _problem_rows(tenant_id: uuid.UUID) -> dict[str, ProblemRows]:

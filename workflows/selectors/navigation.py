@@ -4,6 +4,7 @@ Every page shows them, so they cost one statement.
 """
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import IntegerField, QuerySet, Subquery
@@ -12,6 +13,7 @@ from workflows.models import EventDelivery, HumanTask, Incident, Tenant
 from workflows.statuses import ACTIVE_INCIDENT_STATES, OPEN_TASK_STATUSES, DeliveryStatus
 
 MOST_COUNTED = 100
+PREFIX = "navigation_"
 
 
 class CappedCount(Subquery):
@@ -26,12 +28,21 @@ class CappedCount(Subquery):
 
 def navigation_counts(*, tenant_id: uuid.UUID) -> dict[str, int]:
     """Return the counts by the name of the model. Each count is at most MOST_COUNTED."""
+    return navigation_of(Tenant.objects.filter(id=tenant_id).values(**navigation_columns(tenant_id)).get())
+
+
+def navigation_of(row: Mapping[str, Any]) -> dict[str, int]:
+    """Return the counts of a row with the columns of `navigation_columns`."""
+    return {name.removeprefix(PREFIX): count for name, count in row.items() if name.startswith(PREFIX)}
+
+
+def navigation_columns(tenant_id: uuid.UUID) -> dict[str, CappedCount]:
+    """Return the counts as columns of a statement that reads more about the tenant."""
     tasks = HumanTask.objects.filter(tenant_id=tenant_id, status__in=OPEN_TASK_STATUSES)
     dead = EventDelivery.objects.filter(tenant_id=tenant_id, status=DeliveryStatus.DEAD)
     incidents = Incident.objects.filter(tenant_id=tenant_id, merged_into__isnull=True, state__in=ACTIVE_INCIDENT_STATES)
-    counts = {"incident": CappedCount(incidents), "humantask": CappedCount(tasks), "eventdelivery": CappedCount(dead)}
-    row = Tenant.objects.filter(id=tenant_id).values_list(*counts.values()).get()
-    return dict(zip(counts, row, strict=True))
+    counted = {"incident": incidents, "humantask": tasks, "eventdelivery": dead}
+    return {f"{PREFIX}{name}": CappedCount(rows) for name, rows in counted.items()}
 
 
 def capped(count: int) -> str:
