@@ -11,7 +11,14 @@ import billiard.pool
 from celery import Celery
 from celery.contrib.django.task import DjangoTask
 from celery.exceptions import Reject
-from celery.signals import beat_init, before_task_publish, heartbeat_sent, worker_init, worker_process_shutdown
+from celery.signals import (
+    beat_init,
+    before_task_publish,
+    heartbeat_sent,
+    task_success,
+    worker_init,
+    worker_process_shutdown,
+)
 from django.core.exceptions import ImproperlyConfigured
 from kombu.serialization import register
 from kombu.transport import TRANSPORT_ALIASES
@@ -99,6 +106,14 @@ def record_worker(sender: Any, **_: Any) -> None:
         from portal.celery_workers import worker_record
 
         worker_record(sender.eventer.hostname)
+
+
+@task_success.connect
+def record_sweep(sender: Any, **_: Any) -> None:
+    if sender.app == app and sender.name == "ingress.sweep_events":
+        from portal.celery_workers import sweep_record
+
+        sweep_record()
 
 
 @before_task_publish.connect

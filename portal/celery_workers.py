@@ -1,4 +1,4 @@
-"""Celery workers that are alive, and the messages that wait for them. Reading both is one call to Redis.
+"""Celery workers that are alive, the messages that wait for them, and the last sweep. Reading all is one call to Redis.
 
 Each worker records the time of its heartbeat in a sorted set. Celery's `inspect ping` is not used, because its caller
 must wait for the full timeout: it does not know how many workers will respond. The times are those of Redis, so the
@@ -32,12 +32,14 @@ class CeleryState:
     """Number of live workers, and of waiting messages.
 
     Units: `oldest_seconds` is the age of the oldest waiting message in seconds. It is None if no message waits, or if
-    the oldest ones come from other producers.
+    the oldest ones come from other producers. `swept_seconds` is the time since the last sweep in seconds. It is None
+    if Redis knows of no sweep.
     """
 
     workers: int
     messages: int
     oldest_seconds: float | None
+    swept_seconds: float | None
 
 
 def redis_client() -> redis.Redis:
@@ -58,6 +60,15 @@ def worker_record(hostname: str) -> None:
         logger.warning("the heartbeat of this worker was not recorded: %s; the next heartbeat tries again", error)
 
 
+def sweep_record() -> None:
+    """Record that a sweep has ended. An outage of Redis is logged, and the next sweep tries again."""
+    try:
+        with redis_client() as client:
+            client.set(_key("sweep"), client.time()[0])
+    except (redis.RedisError, OSError) as error:
+        logger.warning("the end of this sweep was not recorded: %s; the next sweep tries again", error)
+
+
 def message_stamp(headers: dict[str, Any] | None) -> None:
     """Add the time of sending to the headers of a message, so that its age is known while it waits."""
     if headers is not None:
@@ -73,10 +84,11 @@ def celery_state() -> CeleryState:
             pipe.zcount(_key(), now - LIVE_SECONDS, "+inf")
             pipe.llen(queue)
             pipe.lrange(queue, -SEARCHED, -1)
-            workers, messages, oldest = pipe.execute()
+            pipe.get(_key("sweep"))
+            workers, messages, oldest, swept_at = pipe.execute()
     times = [at for at in map(_sent_at, oldest) if at is not None]
     age = max(0.0, time.time() - min(times)) if times else None
-    return CeleryState(int(workers), int(messages), age)
+    return CeleryState(int(workers), int(messages), age, None if swept_at is None else max(0.0, now - float(swept_at)))
 
 
 def _sent_at(entry: bytes) -> float | None:
@@ -88,5 +100,5 @@ def _sent_at(entry: bytes) -> float | None:
     return float(at) if isinstance(at, int | float) else None
 
 
-def _key() -> str:
-    return f"pointsman:workers:{settings.CELERY_TASK_DEFAULT_QUEUE}"
+def _key(name: str = "workers") -> str:
+    return f"pointsman:{name}:{settings.CELERY_TASK_DEFAULT_QUEUE}"

@@ -35,7 +35,7 @@ from workflows.selectors.activity import (
     activity_per_hour,
 )
 from workflows.selectors.dashboard import dashboard_numbers
-from workflows.selectors.due import next_due
+from workflows.selectors.due import MOST_PASSED, next_due
 from workflows.selectors.incidents import dashboard_incidents
 from workflows.selectors.retry_limits import Place, retry_limits
 from workflows.selectors.versions import dashboard_version
@@ -81,6 +81,8 @@ def dashboard_context(request: HttpRequest) -> dict[str, Any]:
         **_incidents(actor.tenant_id),
         "next_steps": due_rows(steps, limits),
         "next_total": count_text(numbers.due),
+        "most_passed": MOST_PASSED,
+        "more_passed": count_text(numbers.passed - MOST_PASSED) if numbers.passed > MOST_PASSED else "",
         "charts": [
             {
                 "id": "h-c1", "title": "Runs that ended, per hour", "note": "Without replays.",

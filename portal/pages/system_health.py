@@ -25,6 +25,7 @@ TEMPORAL_SECONDS = 2.0
 QUIET_POLL_SECONDS = 90
 OLD_TASK_SECONDS, OLD_EVENT_SECONDS, OLD_DELIVERY_SECONDS, LONG_LAG_SECONDS = 10, 30, 60, 10
 LONG_QUEUE = 1_000
+OLD_SWEEP_SECONDS = max(30.0, 4 * settings.SWEEP_INTERVAL_SECONDS)
 GOOD, WARNING, BAD = "good", "warning", "bad"
 START_TEMPORAL = "Start the Temporal server, or correct TEMPORAL_ADDRESS."
 START_REDIS = "Start Redis, or correct REDIS_URL."
@@ -32,6 +33,10 @@ START_WORKER = f"Start a Temporal worker for the task queue {settings.TEMPORAL_T
 MORE_WORKERS = "Read the logs of the Temporal workers. If they are busy, start another Temporal worker."
 START_CELERY = "Start a worker: celery -A portal worker."
 MORE_CELERY = "Read the logs of the Celery workers. If they are busy, start another one: celery -A portal worker."
+START_BEAT = (
+    "Start Celery beat: celery -A portal beat. Until then, deliveries are not tried again, buffer times do not end, "
+    "and runs are not compared with Temporal."
+)
 CHECK_CELERY = "Check the Celery workers and Redis. The next sweep then routes the events."
 
 
@@ -155,6 +160,14 @@ def _broker(found: Servers) -> Iterator[Item]:
     is_late = state.messages > LONG_QUEUE or (state.oldest_seconds or 0.0) > OLD_TASK_SECONDS
     level = WARNING if is_late else GOOD
     yield Item("Celery workers", level, f"{state.workers:,}", waiting, limit, MORE_CELERY, normal=normal)
+    yield _sweep(state.swept_seconds)
+
+
+def _sweep(seconds: float | None) -> Item:
+    """Return the line of the sweep, which Celery beat starts. Without it, nothing is tried again and nothing ends."""
+    state = GOOD if seconds is not None and seconds <= OLD_SWEEP_SECONDS else WARNING
+    value, limit = "none" if seconds is None else f"{duration(int(seconds))} ago", f"{OLD_SWEEP_SECONDS:.0f} s"
+    return Item("Last sweep", state, value, limit=limit, to_do=START_BEAT, normal=f"at most {limit} ago")
 
 
 def _aged(name: str, value: str, age: float | None, old_after: float, to_do: str) -> Item:

@@ -11,7 +11,7 @@ import pytest
 from django.urls import reverse
 from PIL import Image
 
-from portal.celery_workers import worker_record
+from portal.celery_workers import sweep_record, worker_record
 from tests.support.browser import member_context
 from tests.support.story.people import Desk
 from tests.support.story.places import story_ids, story_run
@@ -85,6 +85,7 @@ def test_take(site: str, browser: Any, story: Desk, suffix: str, width: int, hei
         page.goto(f"{site}/admin/")  # this page writes the cookie with the time zone
         for name, address in places.items():
             worker_record("celery@desk")
+            sweep_record()
             take(page, site + address, FOLDER / f"{name}{suffix}.png")
         context.close()
     visitor = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)

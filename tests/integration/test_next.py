@@ -87,8 +87,10 @@ def test_card_of_the_dashboard_begins_with_few_overdue_rows(tenant: Any) -> None
     run = add_task(tenant, due_at=timezone.now() + 3 * MINUTE, title="Approve it").run
     for minutes in range(5, 10):
         open_wait(tenant, run=run, key=f"T-{minutes}", deadline_at=ago(minutes * MINUTE), step_id=f"late {minutes}")
-    steps = dashboard(member_of(tenant)).context_data["next_steps"]
+    page = dashboard(member_of(tenant))
+    steps = page.context_data["next_steps"]
     assert [row["name"] for row in steps] == ["late 9", "late 8", "late 7", "Approve it"]
+    assert "2 more whose time has passed" in page.content.decode()
 
 
 def test_filters_by_kind_and_definition_and_the_numbers_of_the_chips(tenant: Any) -> None:

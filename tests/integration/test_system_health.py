@@ -7,9 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from celery.signals import task_success
 from django.core.cache import caches
 from django.urls import reverse
 
+from ingress.tasks import sweep_events
 from portal.celery_workers import redis_client, worker_record
 from portal.pages import system_health
 from tests.support.factories import make_run
@@ -89,6 +91,23 @@ def test_health_counts_errors_apart_from_warnings(tenant: Any, settings: Any) ->
         (str(numbers[0]), "error"),
         (str(numbers[1]), "warning"),
     ]
+
+
+def test_health_shows_the_last_sweep_and_how_to_start_beat(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    celery_state_reads(f"health-{tenant.slug}", monkeypatch)
+    worker_record("celery@host")
+    client = member_of(tenant, role=Role.VIEWER)
+
+    def line() -> Any:
+        caches["process"].clear()
+        return next(item for item in dashboard(client).context_data["health"] if item.name == "Last sweep")
+
+    assert (line().state, line().value) == ("warning", "none")
+    assert line().to_do.startswith("Start Celery beat: celery -A portal beat.")
+    task_success.send(sender=sweep_events, result={})
+    assert line().state == "good"
+    monkeypatch.setattr(system_health, "OLD_SWEEP_SECONDS", -1)
+    assert line().state == "warning"
 
 
 @pytest.mark.parametrize(

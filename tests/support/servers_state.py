@@ -22,7 +22,7 @@ def servers(
     """
     if queues is None and polled is not None:
         queues = _polled(polled[0]), _polled(polled[1])
-    celery = None if workers is None else CeleryState(workers=workers, messages=0, oldest_seconds=None)
+    celery = None if workers is None else CeleryState(workers, 0, None, swept_seconds=3.0)
     return Servers(queues, "" if queues else "refused", celery, "" if celery else "refused")
 
 

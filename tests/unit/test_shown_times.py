@@ -68,7 +68,10 @@ def test_business_data_may_have_the_last_time_of_the_calendar() -> None:
 def test_hover_and_focus_show_the_full_time_in_the_zone_and_in_utc() -> None:
     with timezone.override(ZoneInfo("Europe/Berlin")):
         shown = times.ago(NOW - timedelta(minutes=20))
-    assert 'title="2026-11-24 13:47:32.204 CET = 2026-11-24 12:47:32.204 UTC" tabindex="0">20 min ago<' in shown
+    assert (
+        'title="2026-11-24 13:47:32.204 CET = 2026-11-24 12:47:32.204 UTC" tabindex="0" data-ago="1200">20 min ago<'
+        in shown
+    )
     assert "in 24 min" in times.until(NOW + timedelta(minutes=24, seconds=59))
     assert "17 min ago" in times.until(NOW - timedelta(minutes=17))
 

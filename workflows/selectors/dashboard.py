@@ -25,7 +25,7 @@ from workflows.models import (
 )
 from workflows.selectors import attention
 from workflows.selectors.attention import EventProblem, RunProblem
-from workflows.selectors.due import due_columns
+from workflows.selectors.due import due_columns, passed_columns
 from workflows.selectors.incidents import shown_incident_of_run
 from workflows.selectors.navigation import navigation_columns, navigation_of
 from workflows.statuses import DeliveryStatus
@@ -65,11 +65,16 @@ class Backlog:
 
 @dataclass(frozen=True)
 class Numbers:
-    """Problems by name, and more counts. `due`: rows of the page "Next". `navigation`: see `navigation_counts`."""
+    """Problems by name, and more counts.
+
+    `due`: rows of the page "Next". `passed`: those of them whose time has passed. `navigation`: see
+    `navigation_counts`.
+    """
 
     problems: dict[str, Problem]
     backlog: Backlog
     due: int
+    passed: int
     navigation: dict[str, int]
 
 
@@ -100,8 +105,8 @@ def dashboard_numbers(*, tenant_id: uuid.UUID) -> Numbers:
     columns: dict[str, Any] = {f"{name}_count": _Count(counted) for name, (counted, _, _) in rows.items()}
     for name, (_, shown, facts) in rows.items():
         columns[f"{name}_first"] = _first(shown, JSONObject(**facts))
-    due = due_columns(tenant_id)
-    columns |= {**_backlog_columns(tenant_id), **due, **navigation_columns(tenant_id)}
+    due, passed = due_columns(tenant_id), passed_columns(tenant_id)
+    columns |= {**_backlog_columns(tenant_id), **due, **passed, **navigation_columns(tenant_id)}
     found: Any = Tenant.objects.filter(id=tenant_id).values(**columns).get()
     problems = {name: Problem(name, found[f"{name}_count"], _read(found[f"{name}_first"])) for name in rows}
     oldest = [at for at in (found["pending_since"], found["sent_since"]) if at is not None]
@@ -115,7 +120,9 @@ def dashboard_numbers(*, tenant_id: uuid.UUID) -> Numbers:
         deliveries=found["pending"] + found["sent"],
         deliveries_since=min(oldest, default=None),
     )
-    return Numbers(problems, backlog, sum(found[name] for name in due), navigation_of(found))
+    return Numbers(
+        problems, backlog, sum(found[name] for name in due), sum(found[name] for name in passed), navigation_of(found)
+    )
 
 
 def _problem_rows(tenant_id: uuid.UUID) -> dict[str, ProblemRows]:

@@ -78,6 +78,15 @@ def due_counts(*, tenant_id: uuid.UUID, definition: str = "") -> dict[str, int]:
     return {kind: sum(found[f"due_{source}"] for source in sources) for kind, sources in KINDS.items()}
 
 
+def passed_columns(tenant_id: uuid.UUID) -> dict[str, CappedCount]:
+    """Return the number of rows of each source whose time has passed, as columns like `due_columns`."""
+    now = timezone.now()
+    return {
+        f"passed_{name}": CappedCount(rows.filter(**{f"{_TIMES[name]}__lt": now}), limit=MOST_COUNTED + 1)
+        for name, rows in due_of_sources(tenant_id).items()
+    }
+
+
 def due_columns(tenant_id: uuid.UUID, *, definition: str = "") -> dict[str, CappedCount]:
     """Return the number of rows of each source as columns of a statement that reads more about the tenant."""
     due = due_of_sources(tenant_id, definition=definition)

@@ -50,12 +50,16 @@ def full_text(value: datetime) -> str:
     return f"{local:%Y-%m-%d %H:%M:%S}.{local.microsecond // 1000:03} {zone_name(value)} = {in_utc}"
 
 
-def time_element(value: datetime, text: str) -> SafeString:
-    """Render a time. Hover and focus show the full time."""
+def time_element(value: datetime, text: str, *, age: int | None = None) -> SafeString:
+    """Render a time. Hover and focus show the full time.
+
+    `age`: seconds since the time of a relative text, negative before it. The script ages.js of live pages adds to it.
+    """
     return format_html(
-        '<time datetime="{}" title="{}" tabindex="0">{}</time>',
+        '<time datetime="{}" title="{}" tabindex="0"{}>{}</time>',
         value.astimezone(timezone.get_fixed_timezone(0)).isoformat(),
         full_text(value),
+        "" if age is None else format_html(' data-ago="{}"', age),
         text,
     )
 
@@ -80,7 +84,8 @@ def ago(value: datetime | None) -> SafeString | str:
     """Render a past time relative to now: `12 s ago`."""
     if value is None:
         return NO_TIME
-    return time_element(value, f"{duration(max(0, int((timezone.now() - value).total_seconds())))} ago")
+    age = max(0, int((timezone.now() - value).total_seconds()))
+    return time_element(value, f"{duration(age)} ago", age=age)
 
 
 def until(value: datetime | None) -> SafeString | str:
@@ -88,7 +93,7 @@ def until(value: datetime | None) -> SafeString | str:
     if value is None:
         return "no deadline"
     left = int((value - timezone.now()).total_seconds())
-    return time_element(value, f"in {duration(left)}" if left > 0 else f"{duration(-left)} ago")
+    return time_element(value, f"in {duration(left)}" if left > 0 else f"{duration(-left)} ago", age=-left)
 
 
 def duration_between(start: datetime | None, end: datetime | None) -> str:
