@@ -35,6 +35,8 @@ def test_pages_need_few_statements(tenant: Any) -> None:
     for _ in range(3):
         incident_replay_preview(actor=actor, incident_id=incident.id)
     BulkJob.objects.filter(tenant=tenant).update(**done)
+    done_job = BulkJob.objects.filter(tenant=tenant).first()
+    assert done_job is not None
     preview = incident_replay_preview(actor=actor, incident_id=incident.id)
     page = reverse("admin:workflows_incident_change", args=[incident.id])
     client = member_of(tenant)
@@ -42,6 +44,7 @@ def test_pages_need_few_statements(tenant: Any) -> None:
         reverse("admin:workflows_incident_changelist"),
         page,
         f"{page}?preview={preview.id}",
+        *(reverse("admin:workflows_bulkjob_change", args=[job.id]) for job in (preview, done_job)),
     ):
         client.get(address)
         with sent_statements() as statements:
