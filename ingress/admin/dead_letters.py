@@ -122,9 +122,10 @@ class DeadLetterViews(TenantAdmin):
         except PortalError as error:
             self.message_user(request, error_text(error), messages.ERROR)
             return None
-        rows = self._rows(request, response["results"])
+        rows = sorted(self._rows(request, response["results"]), key=lambda row: not row["code"])  # refused ones first
         done = sum(1 for row in rows if not row["code"])
-        context = self.page_context(request, "Dead letters", rows=rows, done=done, verb=_PAGES[action]["verb"])
+        refused, verb = len(rows) - done, _PAGES[action]["verb"]
+        context = self.page_context(request, "Dead letters", rows=rows, done=done, refused=refused, verb=verb)
         return TemplateResponse(request, "portal/dead_letters_results.html", context)
 
     def _confirm(

@@ -434,8 +434,14 @@ def test_many_deliveries_are_discarded_only_with_a_reason(tenant: Any) -> None:
     client = member_of(tenant)
     chosen = {"action": "discard_many", "_selected_action": [str(delivery.id)], "confirmed": "yes"}
     assert "This field is required" in client.post(reverse(LIST), {**chosen, "reason": ""}).content.decode()
-    assert "1 of 1 done" in client.post(reverse(LIST), {**chosen, "reason": "x"}).content.decode()
+    assert "1 of 1 done</h1>" in client.post(reverse(LIST), {**chosen, "reason": "x"}).content.decode()
     assert EventDelivery.objects.get(id=delivery.id).status == "discarded"
+    others = [str(dead(tenant).id) for _ in range(2)]
+    chosen["_selected_action"] = [others[0], str(delivery.id), others[1]]
+    shown = client.post(reverse(LIST), {**chosen, "reason": "x"}).content.decode()
+    assert "2 of 3 done, 1 refused</h1>" in shown
+    places = [shown.index(f"#delivery-{one}") for one in (delivery.id, *others)]
+    assert places[0] == min(places), "the refused delivery is not the first row"
 
 
 @pytest.mark.parametrize(("action", "status"), [("redeliver", "pending"), ("discard", "discarded")])
