@@ -26,6 +26,7 @@ from workflows.admin.forms import JsonObjectField
 from workflows.errors import PortalError
 from workflows.ledger import command_failures_recorded, command_finish
 from workflows.models import EventType, RunWait
+from workflows.redaction import rules_of
 from workflows.services.idempotency import command_request
 from workflows.statuses import CommandAction, CommandState, EventSource, Role
 
@@ -121,7 +122,8 @@ def _initial(actor: Actor, request: HttpRequest, wait: RunWait | None) -> dict[s
     elif wait is not None:
         initial |= {"event_type": wait.event_name, "workflow_correlation_key": wait.correlation_key}
     if stored is None and initial["event_type"]:
-        initial["payload"] = payload_text(empty_payload(catalogued_type(actor, initial["event_type"]), wait))
+        entry, rules = catalogued_type(actor, initial["event_type"]), rules_of(actor.tenant_id)
+        initial["payload"] = payload_text(empty_payload(actor, entry, wait, rules))
     for parameter, name in (("event_type", "event_type"), ("key", "workflow_correlation_key")):
         if request.GET.get(parameter):
             initial[name] = request.GET[parameter]

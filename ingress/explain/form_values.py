@@ -8,6 +8,7 @@ from ingress.explain.skeleton import payload_skeleton, with_value_at
 from workflows.actors import Actor
 from workflows.json_numbers import write_json
 from workflows.models import EventType, PayloadSchema, RunWait
+from workflows.redaction import HIDDEN, Rules, redact_filters
 
 
 def catalogued_type(actor: Actor, name: str) -> EventType | None:
@@ -32,19 +33,33 @@ def about_type(name: str, entry: Any) -> dict[str, Any] | None:
     }
 
 
-def empty_payload(entry: Any, wait: RunWait | None) -> dict[str, Any]:
-    """Return a payload with empty values for an event type. The first correlation path gets the key of the wait."""
+def empty_payload(actor: Actor, entry: Any, wait: RunWait | None, rules: Rules) -> dict[str, Any]:
+    """Return a payload with empty values for an event type. The first correlation path gets the key of the wait.
+
+    A path gets a value if the filters of the wait accept no other and the actor may see it.
+    """
     made = payload_skeleton(entry.schema) if entry and entry.schema is not None else {}
     payload: dict[str, Any] = made if isinstance(made, dict) else {}
+    if wait is not None and wait.filters and actor.sees_payloads:
+        for condition in redact_filters(wait.filters, rules):
+            _fill(payload, condition)
     if wait is not None and entry is not None and entry.correlation_paths:
         with_value_at(payload, entry.correlation_paths[0], wait.correlation_key)
     return payload
 
 
-def send_panel(actor: Actor, wait: RunWait) -> dict[str, Any]:
+def _fill(payload: dict[str, Any], condition: dict[str, Any]) -> None:
+    """Write the only value that a filter of a wait accepts. Do nothing if it accepts several, or if rules hide it."""
+    values = {"=": [condition.get("value")], "in": condition.get("value")}.get(condition["op"])
+    if isinstance(values, list) and len(values) == 1 and values[0] not in (None, HIDDEN):
+        with_value_at(payload, condition["path"], values[0])
+
+
+def send_panel(actor: Actor, wait: RunWait, rules: Rules) -> dict[str, Any]:
     """Return the content of the form beside the steps of a waiting run, filled from the wait. Cost: one statement."""
     entry = catalogued_type(actor, wait.event_name)
-    return {"about": about_type(wait.event_name, entry), "payload": payload_text(empty_payload(entry, wait))}
+    payload = empty_payload(actor, entry, wait, rules)
+    return {"about": about_type(wait.event_name, entry), "payload": payload_text(payload)}
 
 
 def payload_text(value: Any) -> str:

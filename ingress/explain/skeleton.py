@@ -15,12 +15,18 @@ _EMPTY: dict[str, Any] = {"string": "", "array": [], "object": {}, "boolean": No
 def payload_skeleton(schema: Any, *, depth: int = 0) -> Any:
     """Return an object with the properties of the schema. A text is empty, a number or a boolean is null.
 
+    A value is filled in only if the schema allows no other: `const`, or `enum` with one value.
+
     Properties of referenced schemas, and of combined schemas (`anyOf`, ...), are left out.
     """
     if not isinstance(schema, dict):
         return None
     if "const" in schema:
         return schema["const"]
+    values = schema.get("enum")
+    if isinstance(values, list) and values:
+        is_text = all(isinstance(value, str) for value in values)
+        return values[0] if len(values) == 1 else "" if is_text else None
     kinds = schema.get("type", "object" if "properties" in schema else None)
     kind = kinds[0] if isinstance(kinds, list) and kinds else kinds
     properties = schema.get("properties")

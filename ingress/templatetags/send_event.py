@@ -18,5 +18,5 @@ def send_event_panel(context: Context, wait: RunWait | None) -> dict[str, Any]:
     actor = context["actor"]
     if wait is None or wait.kind != WaitKind.EVENT or not wait.event_name or not actor.has_role(Role.OPERATOR):
         return {}
-    panel = send_panel(actor, wait)
+    panel = send_panel(actor, wait, context["redaction"])
     return {"wait": wait, "actor": actor, "request": context["request"], "redaction": context["redaction"], **panel}

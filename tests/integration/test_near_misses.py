@@ -9,7 +9,7 @@ from django.urls import reverse
 from ingress.dispatch.routing import event_route
 from tests.support.events import open_wait, receive
 from tests.support.members import member_of
-from workflows.models import Event, EventDelivery, Tenant
+from workflows.models import Event, EventDelivery, EventKey, Tenant
 from workflows.redaction import compiled, rules_of
 from workflows.selectors.near_misses import NearMiss, WaitNearMisses, wait_near_misses
 from workflows.statuses import DeliveryStatus
@@ -31,7 +31,7 @@ def test_events_that_almost_reached_a_wait_are_in_the_order_of_their_likeness(
     wait = open_wait(tenant, key="TCK-4471")
     for key in ("tck-4471", "TCK-4417", *(f"OTHER-{number}" for number in range(60)), "TCK-4472", None):
         receive(tenant, workflow_correlation_key=key, payload={})
-    receive(tenant, event_type="ANOTHER", workflow_correlation_key="TCK-4471")
+    receive(tenant, event_type="ANOTHER", workflow_correlation_key="OTHER-1")
     refused = receive(tenant, workflow_correlation_key="TCK-4471")
     EventDelivery.objects.create(
         tenant=tenant, event=refused, wait=wait, run=wait.run, kind="wait", correlation_key="TCK-4471",
@@ -78,6 +78,26 @@ def test_event_with_the_key_of_the_wait_says_why_it_has_no_delivery(tenant: Any)
         early.id: "Same key, but the buffer time of the event had ended before the wait opened",
         late.id: "Same key, but the event is not routed yet",
     }
+
+
+def test_rejected_events_and_other_types_with_the_key_are_near_misses(tenant: Any) -> None:
+    wait = open_wait(tenant, key="TCK-4471")
+    types = {"REPLID": "TCK-4471", "PAYMENT_SETTLED": "TCK-4471", "PAYMENT": "TCK-4417"}
+    ids = {name: receive(tenant, event_type=name, workflow_correlation_key=key).id for name, key in types.items()}
+    for number, (key, code) in enumerate((("TCK-4471", "payload_rejected"), ("TCK-4472", "id_conflict"))):
+        event = receive(tenant, event_id=f"rejected-{number}", workflow_correlation_key=key)
+        Event.objects.filter(id=event.id).update(outcome="rejected", outcome_code=code, occupies_id=False)
+        EventKey.objects.filter(event=event).delete()
+        ids[code] = event.id
+    found = {near.event_id: near.why for near in near_misses_of(wait).rows}
+    assert list(found.items()) == [
+        (ids["payload_rejected"], "Same key, but the event was rejected because of its payload"),
+        (ids["REPLID"], "Same key, but the type is REPLID. One character is missing"),
+        (ids["id_conflict"], "One digit differs, and the event was rejected because its id belongs to another event"),
+        (ids["PAYMENT_SETTLED"], "Same key, but the type is PAYMENT_SETTLED"),
+    ]
+    hidden = compiled(("workflow_correlation_key",))
+    assert not {ids["REPLID"], ids["PAYMENT_SETTLED"]} & {near.event_id for near in near_misses_of(wait, hidden).rows}
 
 
 def test_hidden_key_is_not_compared(tenant: Any) -> None:

@@ -145,6 +145,16 @@ def test_answer_of_other_states(tenant: Any, fields: dict[str, Any], texts: list
     assert [text for text in texts if text not in page] == [], page[:1500]
 
 
+def test_running_step_without_an_open_row_is_named_as_the_last_recorded_one(tenant: Any) -> None:
+    run = looping_run(tenant, items=3)
+    path = "root.steps[0].body.steps[0]"
+    with projection_writer("test"):
+        Run.objects.filter(id=run.id).update(status="RUNNING", ended_at=None, current_step_path=path)
+    page = text_of(member_of(tenant).get(reverse("admin:workflows_run_change", args=[run.id])).content.decode())
+    assert "The run is running The last recorded step is “One item”, item 3." in page
+    assert (", item 3 " in page, "iteration 2" in page) == (True, False)
+
+
 @pytest.mark.parametrize(("minutes", "is_overdue"), [(-5, True), (5, False)])
 def test_wait_past_its_deadline_is_shown_as_overdue(tenant: Any, minutes: int, is_overdue: bool) -> None:
     run = make_run(tenant)

@@ -23,6 +23,8 @@ SCHEMA = {
         "text": {"type": "string", "default": "not sent"},
         "amount": {"type": ["number", "null"]},
         "lines": {"type": "array"},
+        "kind": {"enum": ["reply"]},
+        "place": {"enum": ["here", "there"]},
     },
     "examples": [{"text": "an example"}],
 }
@@ -46,12 +48,32 @@ def test_wait_fills_type_key_and_an_empty_payload(tenant: Any) -> None:
     page = send_page(tenant, wait=str(wait.id))
     values = typed_values(page)
     assert (values["event_type"], values["workflow_correlation_key"]) == ("REPLIED", "T-7")
-    expected = {"ticket": {"id": "T-7", "open": None}, "text": "", "amount": None, "lines": []}
+    expected = {
+        "ticket": {"id": "T-7", "open": None}, "text": "", "amount": None, "lines": [], "kind": "reply", "place": "",
+        "channel": "mail",
+    }  # fmt: skip
     assert json.loads(values["payload"]) == expected
     text = page.content.decode()
     assert "an example" in text
     assert "channel in" in text
     assert "payload.Reply.v1" in text
+
+
+@pytest.mark.parametrize(
+    ("condition", "rules", "filled"),
+    [
+        ({"op": "=", "value": "mail"}, [], {"channel": "mail"}),
+        ({"op": "=", "value": "mail"}, ["channel"], {}),  # the rules hide the value
+        ({"op": "in", "value": ["mail", "portal"]}, [], {}),
+        ({"op": "exists"}, [], {}),
+    ],
+)
+def test_filter_fills_the_only_value_that_it_accepts(
+    tenant: Any, condition: dict[str, Any], rules: list[str], filled: dict[str, Any]
+) -> None:
+    Tenant.objects.filter(id=tenant.id).update(redaction_rules=rules)
+    wait = open_wait(tenant, key="T-7", filters=[{"path": "channel", **condition}])
+    assert json.loads(typed_values(send_page(tenant, wait=str(wait.id)))["payload"]) == filled
 
 
 def test_stored_event_fills_the_form_and_its_hidden_values_are_sent(tenant: Any) -> None:

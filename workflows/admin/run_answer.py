@@ -4,7 +4,7 @@ Each kind of answer has its words in `templates/portal/_run_answer.html`.
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from workflows.engine.retry import retry_delay_ms
 from workflows.models import Incident, Run
 from workflows.outline.nodes import Catcher, Node, catcher_of
 from workflows.outline.rows import Outline, OutlineRow
+from workflows.outline.states import StepFacts
 from workflows.selectors.attention import OVERDUE_AFTER
 from workflows.selectors.run_list import WITHOUT_REPLAYS
 from workflows.selectors.runs import RunPage
@@ -44,6 +45,7 @@ class Answer:
     `catcher`: what happens then. `newer`: the number of the published version, if it is newer than that of the run.
     `incident`: the incident that shows this failure. `overdue_since`: the deadline of the wait, if it has passed and
     no worker has recorded it. `since`: when the shown state began. A retry began with the first attempt of its step.
+    `last`: the facts of the current step if all its recorded executions have ended. The next step has no row yet.
     """
 
     kind: str
@@ -59,6 +61,7 @@ class Answer:
     incident: Incident | None = None
     overdue_since: datetime | None = None
     since: datetime | None = None
+    last: StepFacts | None = None
 
     @property
     def template(self) -> str:
@@ -95,7 +98,7 @@ def answer_kind(page: RunPage, *, missing_action: str | None) -> str:
     return "starting" if run.status == RunStatus.STARTING else "running"
 
 
-def run_answer(page: RunPage, outline: Outline, *, kind: str) -> Answer:
+def run_answer(page: RunPage, outline: Outline, *, kind: str, facts: Mapping[str, StepFacts]) -> Answer:
     """Gather the facts of the answer box. Cost: no statement."""
     run = page.run
     nodes = {row.node.path: row.node for row in outline.rows}
@@ -118,7 +121,12 @@ def run_answer(page: RunPage, outline: Outline, *, kind: str) -> Answer:
         incident=page.incident if kind == "failed" else None,
         overdue_since=_overdue_since(page),
         since=_since(page, row),
+        last=_ended(facts.get(path)) if kind == "running" else None,
     )
+
+
+def _ended(facts: StepFacts | None) -> StepFacts | None:
+    return facts if facts is not None and facts.executions and not facts.started and not facts.retrying else None
 
 
 def stopping(page: RunPage, kind: str, outages: Iterable[Any]) -> list[Any]:

@@ -84,7 +84,7 @@ class RunPageViews(TenantAdmin):
         tab = next((tab for tab in TABS if tab.id == request.GET.get("tab")), TABS[0])
         missing = _missing_action(page)
         kind = answer_kind(page, missing_action=missing)
-        answer = run_answer(page, view.outline, kind=kind)
+        answer = run_answer(page, view.outline, kind=kind, facts=view.steps.facts)
         context = self.page_context(
             request,
             f"{page.run.definition.name} {page.run.correlation_key or str(page.run.id)[:8]}",

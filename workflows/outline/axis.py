@@ -17,7 +17,8 @@ CLOCK_SECONDS = 600.0
 CLOCK_PARTS = 3
 DAYS_SECONDS = 20 * 3_600.0
 MAX_TICKS = 5
-NEAR_END = 88.0
+# Half of the width of a character of a label, and the left edge of the label `now` with a gap. Units: percent.
+HALF_CHARACTER, NOW_EDGE = 1.7, 88.0
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,12 @@ class TimeAxis:
             return [self._tick(0)]
         step = _round_step(self.seconds)
         places = [number * step for number in range(MAX_TICKS + 1) if number * step <= self.seconds]
-        last = [Tick(100, "now")] if self.is_open and 100 * places[-1] / self.seconds < NEAR_END else []
-        return [*(Tick(round(100 * place / self.seconds, 2), _step_text(place)) for place in places), *last]
+        ticks = [Tick(round(100 * place / self.seconds, 2), _step_text(place)) for place in places]
+        if not self.is_open:
+            return ticks
+        # The label `now` takes the place of a label that it would overlap.
+        fitting = [tick for tick in ticks if tick.left + HALF_CHARACTER * len(tick.text) < NOW_EDGE]
+        return [*fitting, Tick(100, "now")]
 
     def _tick(self, share: float) -> Tick:
         if share == 1 and self.is_open:

@@ -11,17 +11,19 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from workflows.event_redaction import EventRedaction
 from workflows.key_likeness import SAME, UNLIKE, Likeness, Parts, key_likeness, key_variants
-from workflows.models import Event, EventDelivery, RunWait
+from workflows.models import Event, EventDelivery, EventKey, RunWait
 from workflows.redaction import HIDDEN, Rules
-from workflows.statuses import DeliveryStatus, EventOutcome
+from workflows.statuses import DeliveryStatus, EventOutcome, OutcomeCode
 
 NEAR_MISSES = 5
 # Events before the opening of the wait count too, because the sender can be faster than the run.
 NEAR_MISS_SPAN = timedelta(minutes=10)
 READ_EVENTS = 50
+# An event of another type is less alike than any key that is alike.
+OTHER_TYPE = UNLIKE - 1
 _FIELDS = (
     "id", "tenant_id", "event_id", "event_type", "correlation_key", "correlation_keys", "correlation_trace",
-    "outcome", "received_at", "routed_at",
+    "outcome", "outcome_code", "received_at", "routed_at",
 )  # fmt: skip
 
 
@@ -59,9 +61,10 @@ class WaitNearMisses:
 def wait_near_misses(wait: RunWait, *, rules: Rules, sees_payloads: bool) -> WaitNearMisses | None:
     """Return up to NEAR_MISSES events that almost reached the wait, or None if the wait is not for an event.
 
-    Events with the key of the wait come first: their filter did not match. Then events of the same type with alike keys
-    follow, the most alike key first, and then events without a key. A key that the rules hide is not compared, because
-    the result would describe the hidden value. It comes last.
+    Events with the key of the wait come first: their filter did not match, they were rejected, or their type is almost
+    the type of the wait. Then events of the same type with alike keys follow, the most alike key first, then events of
+    other types with the key of the wait, and then events without a key. A key that the rules hide is not compared,
+    because the result would describe the hidden value. It comes last, or not at all if the event has another type.
 
     Cost: two statements. No payload is read for events with other keys.
     """
@@ -95,7 +98,7 @@ def _refused(delivery: EventDelivery, rules: Rules, sees_payloads: bool) -> Near
 
 
 def _candidates(wait: RunWait) -> QuerySet[Event]:
-    """Return the newest events of this type, and events whose key is a variant of the key of the wait."""
+    """Return the newest events of this type, and events whose key is that of the wait or a variant of it."""
     since = wait.opened_at - NEAR_MISS_SPAN
     events = Event.objects.filter(tenant_id=wait.tenant_id, event_type=wait.event_name, received_at__gte=since)
     newest = events.order_by("-received_at").values("id")[:READ_EVENTS]
@@ -105,12 +108,14 @@ def _candidates(wait: RunWait) -> QuerySet[Event]:
         keys__key__in=key_variants(wait.correlation_key),
         keys__received_at__gte=since,
     ).values("id")[:READ_EVENTS]
+    of_key = EventKey.objects.filter(tenant_id=wait.tenant_id, key=wait.correlation_key, received_at__gte=since)
+    of_other_types = of_key.exclude(event_type=wait.event_name).values("event_id")[:READ_EVENTS]
     reached = EventDelivery.objects.filter(
         tenant_id=wait.tenant_id, event=OuterRef("pk"), status__in=[DeliveryStatus.MATCHED, DeliveryStatus.STARTED]
     )
     return (
         Event.objects.only(*_FIELDS)
-        .filter(tenant_id=wait.tenant_id, id__in=newest.union(alike), occupies_id=True)
+        .filter(tenant_id=wait.tenant_id, id__in=newest.union(alike, of_other_types))
         .exclude(outcome__in=[EventOutcome.DELIVERED, EventOutcome.PARTLY_DELIVERED])
         .exclude(Exists(reached))
     )
@@ -121,17 +126,40 @@ def _compared(event: Event, wait: RunWait, rules: Rules) -> tuple[int, NearMiss]
     redaction = EventRedaction(event, rules)
     shown = [redaction.key(key) for key in event.correlation_keys]
     likeness = _most_alike([key for key in shown if key != HIDDEN], wait.correlation_key)
-    if likeness is not None:
+    if event.event_type != wait.event_name:
+        is_same = likeness is not None and likeness.rank == SAME
+        rank, why = _other_type(event, wait) if is_same else (UNLIKE, "")
+        key = likeness.parts if likeness is not None else ()
+    elif likeness is not None:
         rank, key = likeness.rank, likeness.parts
-        why = _same_key(event, wait) if rank == SAME else likeness.why
+        why = _same_key(event, wait) if rank == SAME else f"{likeness.why}{_rejected(event)}"
     else:
         rank, key = 1_000, ((HIDDEN, False),) if shown else ()
-        why = "The key is hidden" if shown else "The event has no key"
+        why = f"{'The key is hidden' if shown else 'The event has no key'}{_rejected(event)}"
     return rank, NearMiss(event.id, event.event_type, event.received_at, key, why)
+
+
+def _other_type(event: Event, wait: RunWait) -> tuple[int, str]:
+    """Return the rank and the reason of an event that has the key of the wait, but another type."""
+    likeness = key_likeness(event.event_type, wait.event_name)
+    text = f"Same key, but the type is {event.event_type}"
+    return (SAME, f"{text}. {likeness.why}") if likeness.is_alike else (OTHER_TYPE, text)
+
+
+def _rejected(event: Event) -> str:
+    """Return the end of a reason for an event that was rejected, else an empty text. It contains no value."""
+    if event.outcome != EventOutcome.REJECTED:
+        return ""
+    if event.outcome_code == OutcomeCode.ID_CONFLICT:
+        return ", and the event was rejected because its id belongs to another event"
+    return ", and the event was rejected because of its payload"
 
 
 def _same_key(event: Event, wait: RunWait) -> str:
     """Return the reason why an event with the key of the wait has no delivery to it."""
+    rejected = _rejected(event)
+    if rejected:
+        return f"Same key{rejected.replace(', and', ', but')}"
     if event.routed_at is None:
         return "Same key, but the event is not routed yet"
     if event.received_at < wait.opened_at:

@@ -30,6 +30,7 @@ from workflows.statuses import (
     OPEN_RUN_STATUSES,
     CommandAction,
     CommandState,
+    DeliveryStatus,
     LogLevel,
     RunStatus,
     WaitKind,
@@ -66,10 +67,12 @@ class Count:
 
 @dataclass(frozen=True)
 class RunCounts:
-    """Numbers of rows of a run. `logs`: without the level debug. `similar`: the other runs of its version that failed
-    in its step with its code, without replays."""
+    """Numbers of rows of a run. `events`: deliveries. `delivered`: deliveries that the run has used. `logs`: without
+    the level debug. `similar`: the other runs of its version that failed in its step with its code, without replays.
+    """
 
     events: Count
+    delivered: Count
     waits: Count
     children: Count
     audit: Count
@@ -255,6 +258,7 @@ def _counted(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> dict[str, QuerySet[A
     own: dict[str, Any] = {"tenant_id": tenant_id, "run": run_id}
     return {
         "events": EventDelivery.objects.filter(**own),
+        "delivered": EventDelivery.objects.filter(**own, status__in=[DeliveryStatus.MATCHED, DeliveryStatus.STARTED]),
         "waits": RunWait.objects.filter(**own),
         "children": Run.objects.filter(tenant_id=tenant_id, parent_run=run_id),
         "audit": Command.objects.filter(**own),

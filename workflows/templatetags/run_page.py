@@ -46,6 +46,12 @@ def axis_time(axis: TimeAxis, at: datetime) -> SafeString:
 
 
 @register.filter
+def item_number(iteration: str) -> str:
+    """Return an iteration as people count, from 1: `298` is `299`, and item 3 of item 2 is `2.3`."""
+    return ".".join(str(int(index) + 1) for index in iteration.split("."))
+
+
+@register.filter
 def short_id(value: Any) -> str:
     """Return the last part of an id. It differs between runs that started together."""
     return str(value).rpartition("-")[2]
