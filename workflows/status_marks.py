@@ -69,6 +69,17 @@ DELIVERY = {
     "dead": Mark("Dead", "dead", "red"),
     "discarded": Mark("Discarded", "off", "grey"),
 }
+WAIT = {
+    "WAITING": Mark("Waiting", "wait", "amber"),
+    "RESOLVED": Mark("Resolved", "ok", "green"),
+    "TIMED_OUT": Mark("Timed out", "failed", "red"),
+    "CANCELED": Mark("Canceled", "cancel", "grey"),
+}
+SCHEDULE = {
+    "active": Mark("Active", "ok", "green"),
+    "paused": Mark("Paused", "held", "amber"),
+    "failing": Mark("Failing", "failed", "red"),
+}
 DEFINITION = {
     "published": Mark("Published", "ok", "green"),
     "paused": Mark("Paused", "held", "amber"),
@@ -151,6 +162,8 @@ MARKS = {
     "incident": INCIDENT,
     "event": EVENT,
     "delivery": DELIVERY,
+    "wait": WAIT,
+    "schedule": SCHEDULE,
     "definition": DEFINITION,
     "command": COMMAND,
     "bulk": BULK,

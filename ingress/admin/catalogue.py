@@ -127,7 +127,10 @@ def identity_label(row: EventType) -> str:
 @admin.register(EventType)
 class EventTypeAdmin(AuthorPages):
     page_template = "portal/event_type_page.html"
+    change_list_template = "admin/workflows/eventtype/change_list.html"
     list_title = "Event catalogue"
+    list_about = "How the portal finds the correlation keys of each event type, and checks its payloads"
+    list_empty = "Without an entry, events of a type are accepted. Their keys come from the paths of the environment."
     list_display = ("name", "paths_label", "schema_label", "buffer_label", "state_label", "updated_label")
     search_fields = ("name",)
     ordering = ("name",)

@@ -1,6 +1,6 @@
-"""Colours of the admin theme. Unfold turns them into the variables `--color-primary-*` that portal.css uses.
+"""Colours of the admin theme. Unfold turns them into the variables `--color-primary-*` that its own widgets use.
 
-Status colours are in `workflows/status_colours.py` and in portal.css.
+Words and colours of statuses are in `workflows/status_marks.py`, and the colours of the screens are in design.css.
 """
 
 from django.http import HttpRequest

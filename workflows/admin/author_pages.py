@@ -10,7 +10,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from workflows.actors import Actor
-from workflows.admin.base import TenantAdmin, actor_of, error_text, role_problem
+from workflows.admin.base import ROW_LIST, TenantAdmin, actor_of, error_text, role_problem
 from workflows.admin.form_keys import key_of, once, was_done
 from workflows.errors import PermissionRefused, PortalError
 from workflows.statuses import Role
@@ -22,6 +22,7 @@ class AuthorPages(TenantAdmin):
     A subclass defines the template and the methods below.
     """
 
+    change_list_template = ROW_LIST
     page_template: str
     list_title: str
     writer_role: Role = Role.AUTHOR

@@ -16,6 +16,9 @@ from workflows.errors import PortalError
 from workflows.redaction import rules_in
 from workflows.statuses import Role
 
+# Template of a list without filters and commands. Other lists have a template of their own.
+ROW_LIST = "portal/row_list.html"
+
 
 def actor_of(request: HttpRequest) -> Actor:
     """Return the actor of the request. Errors: PermissionDenied if the user is not a member of any tenant."""
@@ -42,8 +45,15 @@ def role_problem(actor: Actor, needs: Role, *, to: str) -> str:
 
 
 class TenantAdmin(ModelAdmin):
-    """Base class for rows that services write. The admin shows them and sends commands to the services."""
+    """Base class for rows that services write. The admin shows them and sends commands to the services.
 
+    `list_about` is the text beside the title of a list with the template ROW_LIST. `list_empty` says what an empty list
+    is for and what to do.
+    """
+
+    list_about = ""
+    list_empty = "The list has no rows yet."
+    change_form_template = "portal/row_page.html"
     actions = None
     action_form = KeyedActionForm
     show_full_result_count = False

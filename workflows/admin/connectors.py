@@ -34,6 +34,8 @@ from workflows.templatetags.pointsman import moment
 class ConnectorAdmin(AuthorPages):
     page_template = "portal/connector_page.html"
     list_title = "Connectors"
+    list_about = "HTTP requests that definitions call as actions"
+    list_empty = "A connector makes an HTTP request of another system an action. An administrator adds one."
     writer_role = Role.ADMIN
     list_display = ("name_label", "label", "request_label", "created_label")
     search_fields = ("action_id", "label")

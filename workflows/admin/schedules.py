@@ -48,6 +48,11 @@ SHOWN_OCCURRENCES = 20
 class ScheduleAdmin(AuthorPages):
     page_template = "portal/schedule_page.html"
     list_title = "Schedules"
+    list_about = "The times at which runs start. Temporal keeps the clock."
+    list_empty = (
+        "A schedule starts runs of a definition at its times. An author adds one here, or writes a trigger with a"
+        " schedule into a definition."
+    )
     list_display = ("name", "definition_label", "times_label", "state_label", "next_label", "last_label")
     search_fields = ("name", "definition__key")
     ordering = ("definition__key", "name")
@@ -253,6 +258,8 @@ def _preview(actor: Actor, row: Schedule | None, form: ScheduleForm) -> dict[str
 class HolidayCalendarAdmin(AuthorPages):
     page_template = "portal/calendar_page.html"
     list_title = "Holiday calendars"
+    list_about = "Weekends and holidays for schedules that run only on business days"
+    list_empty = "A schedule can leave out the days of a holiday calendar. Without one, Saturday and Sunday are closed."
     list_display = ("name", "count_label", "updated_label")
     search_fields = ("name",)
     ordering = ("name",)

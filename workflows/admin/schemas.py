@@ -60,6 +60,8 @@ class PayloadSchemaForm(forms.Form):
 class PayloadSchemaAdmin(AuthorPages):
     page_template = "portal/schema_page.html"
     list_title = "Schemas"
+    list_about = "JSON Schemas with which the portal checks payloads"
+    list_empty = "Event types and definitions can name a schema. Then payloads that do not match it are rejected."
     list_display = ("ref", "title", "state_label", "updated_label")
     search_fields = ("ref", "title")
     ordering = ("ref",)

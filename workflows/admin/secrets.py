@@ -17,7 +17,7 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from workflows.admin.administrators import AdministratorsAdmin
-from workflows.admin.base import actor_of, error_text
+from workflows.admin.base import ROW_LIST, actor_of, error_text
 from workflows.admin.form_keys import key_of, once, was_done
 from workflows.admin.forms import ReasonForm
 from workflows.admin.redaction import redaction_page
@@ -76,6 +76,9 @@ class NewSecretForm(ValueForm):
 class SecretAdmin(AdministratorsAdmin):
     purpose = "manage secrets"
     require_role = staticmethod(require_secret_role)
+    change_list_template = ROW_LIST
+    list_about = "Encrypted values that actions use. No page shows a value."
+    list_empty = "Definitions and connectors refer to a secret by its name. Add the token or password of a system here."
     list_display = ("name", "description", "key_label", "created_label", "replaced_label", "used_label")
     search_fields = ("name", "description")
     ordering = ("name",)

@@ -7,7 +7,6 @@ from django.template import Context
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from workflows import status_colours
 from workflows.event_redaction import EventRedaction
 from workflows.json_numbers import write_json
 from workflows.models import Event, EventDelivery
@@ -29,16 +28,9 @@ register.filter(duration)
 register.filter("full_time", full_text)
 
 
-@register.simple_tag
-def pill(kind: str, value: str, text: str = "") -> SafeString:
-    """Render a status as a coloured pill. `kind` is a key of `status_colours.ALL`."""
-    tone = status_colours.ALL[kind].get(value, "default")
-    return format_html('<span class="pm-pill pm-{}">{}</span>', tone, text or value.replace("_", " ").lower())
-
-
 @register.simple_block_tag
 def fact(content: SafeString, label: str, title: str = "") -> SafeString:
-    """Render a label with its value, inside `<dl class="pm-facts">`. `title` is shown on hover."""
+    """Render a label with its value, inside `<dl class="facts">`. `title` is shown on hover."""
     hover = format_html(' title="{}"', title) if title else ""
     return format_html("<div><dt>{}</dt><dd{}>{}</dd></div>", label, hover, content)
 
@@ -94,17 +86,3 @@ def form_key(context: Context) -> str:
     tenant = getattr(context.get("request"), "tenant", None)
     fields = [("idempotency_key", new_id()), *([("form_tenant", tenant.id)] if tenant is not None else [])]
     return format_html_join("", '<input type="hidden" name="{}" value="{}">', fields)
-
-
-@register.simple_tag(takes_context=True)
-def chip_query(context: Context, parameter: str, value: str = "") -> str:
-    """Return the query string of the list with this status.
-
-    It keeps the search and the other filters, but no page number.
-    """
-    query = context["request"].GET.copy()
-    for name in (parameter, "p", "after"):
-        query.pop(name, None)
-    if value:
-        query[parameter] = value
-    return f"?{query.urlencode()}"
