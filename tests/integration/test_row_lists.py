@@ -36,7 +36,7 @@ def test_list_shows_states_and_order_and_pages(author: Client) -> None:
     assert "Off</span>" in first
     assert [("TYPE_00" in page, "TYPE_50" in page) for page in (first, second)] == [(True, False), (False, True)]
     assert [('rel="prev"' in page, 'rel="next"' in page) for page in (first, second)] == [(False, True), (True, False)]
-    assert 'aria-sort="descending"' in shown(author, "o=-1")
+    assert 'aria-sort="descending"' in shown(author, "o=-0")
 
 
 def test_list_says_what_an_empty_list_is_for_and_who_may_add(tenant: Any, author: Client) -> None:
