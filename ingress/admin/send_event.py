@@ -117,7 +117,9 @@ def _initial(actor: Actor, request: HttpRequest, wait: RunWait | None) -> dict[s
         shown = shown_envelope(actor, stored)
         initial |= {name: shown[name] for name in ENVELOPE if name in shown} | {"stored": str(stored.id)}
         if key:
-            with_key(shown["payload"], stored.correlation_trace, key, replaces=request.GET.get("replaces", ""))
+            entry, replaces = catalogued_type(actor, stored.event_type), request.GET.get("replaces", "")
+            paths = (entry and entry.correlation_paths) or ()
+            with_key(shown["payload"], stored.correlation_trace, key, replaces=replaces, paths=paths)
         initial["payload"] = payload_text(shown["payload"])
     elif wait is not None:
         initial |= {"event_type": wait.event_name, "workflow_correlation_key": wait.correlation_key}

@@ -181,7 +181,8 @@ def _without_target(explained: dict[str, Any]) -> Advice:
 def _best(explained: dict[str, Any]) -> Advice | None:
     """Return the advice for the most alike near miss that an operator can use, or None."""
     for near in explained["routing"]["near_misses"]:
-        if near["wait_status"] != WaitStatus.WAITING or near["key"] == HIDDEN:
+        # A run that differs from Temporal may have ended.
+        if near["wait_status"] != WaitStatus.WAITING or near["key"] == HIDDEN or near["run_differs"]:
             continue
         run = {"run_id": str(near["run_id"]), "run_name": f"{near['definition']} {near['key']}"}
         if near["event_name"] != explained["event_type"]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from workflows.engine.filters import MISSING, value_at
+from workflows.engine.keys import correlation_key
 
 MAX_DEPTH, MAX_PROPERTIES = 4, 100
 _EMPTY: dict[str, Any] = {"string": "", "array": [], "object": {}, "boolean": None, "number": None, "integer": None}
@@ -51,17 +52,32 @@ def with_value_at(payload: dict[str, Any], path: str, value: Any) -> None:
         node[last] = value
 
 
-def with_key(payload: dict[str, Any], places: Sequence[dict[str, Any]], key: str, *, replaces: str = "") -> str:
+def with_key(
+    payload: dict[str, Any],
+    places: Sequence[dict[str, Any]],
+    key: str,
+    *,
+    replaces: str = "",
+    paths: Sequence[str] = (),
+) -> str:
     """Write a correlation key at the path of the payload from which the portal takes the key. Return this path.
 
     `places` is the stored trace of the search for keys (`correlate_event`). The path is the one that gave the key
     `replaces`, else the first one that gave a key, else the first configured one without a value. A number stays a
     number. Return an empty text if the key did not come from the payload and no path is configured.
+
+    `paths` are the configured paths of the event type. If the key came from the envelope, the first of them with the
+    same key as a value is the path. Otherwise the payload would name another case than the key.
     """
     found = [place for place in places if place["found"]]
     wanted = [place for place in found if place.get("key") == replaces] or found
     configured = [place for place in places if place["source"] not in ("envelope", "payload")]
     path = next((place["path"] for place in wanted or configured), "")
+    if replaces and not path.startswith("payload."):
+        inside = [path.removeprefix("payload.") for path in paths]
+        found_in = {path: value_at(payload, path) for path in inside}
+        same = (p for p, value in found_in.items() if value is not MISSING and correlation_key(value) == replaces)
+        path = next((f"payload.{path}" for path in same), "")
     if not path.startswith("payload."):
         return ""
     present = value_at(payload, path.removeprefix("payload."))

@@ -149,6 +149,7 @@ def wait_as_json(entry: dict[str, Any], waits_now: dict[str, RunWait]) -> dict[s
         "definition": wait.run.definition_key if wait else None,
         "wait_status": wait.status if wait else None,
         "run_status": wait.run.status if wait else None,
+        "run_differs": wait is not None and wait.run.drift_found_at is not None,
     }
 
 

@@ -173,7 +173,7 @@ def test_page_of_a_waiting_run_has_the_form_filled_from_its_wait(tenant: Any) ->
     assert ('value="REPLIED"' in form, 'value="T-7"' in form, "channel in" in form) == (True, True, True)
     assert ("payload.Reply.v1" in form, "an example" in form) == (True, True)
     target = html.unescape(re.search(r'action="([^"]+)"', form)[1])  # type: ignore[index]
-    payload["ticket"]["open"] = True
+    payload["ticket"]["open"], payload["place"] = True, "here"
     value = {"event_type": "REPLIED", "workflow_correlation_key": "T-7", "payload": json.dumps(payload)}
     sent = member_of(tenant).post(target, {**value, "reason": "by hand"})
     assert sent.status_code == 302, sent.context["form"].errors

@@ -12,8 +12,11 @@ from workflows.redaction import HIDDEN
 RECEIVED = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
-def near(key: str, event_name: str = "REPLIED", wait_status: str | None = "WAITING") -> dict[str, Any]:
-    return {"key": key, "event_name": event_name, "wait_status": wait_status, "run_id": "r", "definition": "flow"}
+def near(
+    key: str, event_name: str = "REPLIED", wait_status: str | None = "WAITING", *, differs: bool = False
+) -> dict[str, Any]:
+    wait = {"key": key, "event_name": event_name, "wait_status": wait_status}
+    return {**wait, "run_id": "r", "definition": "flow", "run_differs": differs}
 
 
 def explained(*near_misses: dict[str, Any], keys: list[str] | None = None, **changes: Any) -> dict[str, Any]:
@@ -108,6 +111,7 @@ ALMOST = {"key": "TCK-4471", "replaces": "TCK-4417"}
         ),
         (explained(near("TCK-4417", wait_status="RESOLVED"), code="wait_closed"), "still needed", "", {}),
         (explained(near("TCK-4471", wait_status="RESOLVED")), "with the sender", "what_if", {}),
+        (explained(near("TCK-4471", differs=True)), "with the sender", "what_if", {}),
         (explained(near(HIDDEN)), "with the sender", "what_if", {}),
         (explained(near("TCK-4471"), keys=[HIDDEN]), "with the sender", "what_if", {}),
         (explained(keys=[], code="no_key"), "event catalogue", "send", {}),

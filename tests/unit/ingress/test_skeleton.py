@@ -45,5 +45,15 @@ def test_key_of_the_envelope_leaves_the_payload_as_it_is() -> None:
     found = correlate_event(
         event_type="PAID", payload=payload, envelope_key="E", tenant_paths=PATHS, environment_paths={}
     )
-    assert with_key(payload, found.trace, "A-2", replaces="E") == ""
+    assert with_key(payload, found.trace, "A-2", replaces="E", paths=["invoice.id"]) == ""
     assert payload == {"invoice": {"id": "A-1"}}
+
+
+def test_payload_with_the_key_of_the_envelope_gets_the_new_key() -> None:
+    payload = {"invoice": {"id": "A-1"}, "customer": {"id": "C"}}
+    found = correlate_event(
+        event_type="PAID", payload=payload, envelope_key="A-1", tenant_paths=PATHS, environment_paths={}
+    )
+    paths = ["customer.id", "absent", "payload.invoice.id"]
+    assert with_key(payload, found.trace, "A-2", replaces="A-1", paths=paths) == "payload.invoice.id"
+    assert payload == {"invoice": {"id": "A-2"}, "customer": {"id": "C"}}
