@@ -23,6 +23,7 @@ from tests.support.access import RANKS
 from tests.support.axe import serious_findings
 from tests.support.browser import TOO_WIDE, follow, member_context
 from tests.support.story.places import Place, story_places
+from workflows.admin.run_changelist import COLUMNS
 from workflows.models import TenantMembership
 from workflows.statuses import Role
 
@@ -70,8 +71,8 @@ def content_of(page: str) -> str:
     return re.sub(r'value="[^"]*"|\d', "", main[0])
 
 
-def too_wide(page: Any) -> Iterator[str]:
-    for width in WIDTHS:
+def too_wide(page: Any, widths: tuple[int, ...] = WIDTHS) -> Iterator[str]:
+    for width in widths:
         page.set_viewport_size({"width": width, "height": 900})
         if wide := page.evaluate(TOO_WIDE):
             yield f"at {width}: {wide}"
@@ -95,6 +96,16 @@ def test_axe_finds_nothing_serious_and_every_page_fits_the_screen(
             if not is_first:
                 page.goto(site + place.address)
             problems += problems_of(page, place.name)
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.timeout(900)
+def test_run_list_with_business_data_and_every_column_fits_the_screen(opened: Any, site: str, story: Any) -> None:
+    page, problems = opened(Role.OPERATOR), []
+    for columns in ("", "&".join(f"cols={name}" for name in COLUMNS)):
+        page.goto(f"{site}{reverse('admin:workflows_run_changelist')}?definition=payment-capture&{columns}")
+        assert page.locator("table.runs tbody tr").count() > 5
+        problems += [f"{columns} {problem}" for problem in too_wide(page, widths=(1200, 1280, 1440))]
     assert not problems, "\n".join(problems)
 
 

@@ -25,6 +25,7 @@ from workflows.selectors.run_search import (
     runs_of_event,
     runs_with_key,
 )
+from workflows.templatetags.run_page import short_id
 
 pytestmark = pytest.mark.usefixtures("no_dispatcher")
 
@@ -61,9 +62,12 @@ def test_search_finds_ids_wait_keys_event_ids_and_definitions(tenant: Any) -> No
     started = make_run(tenant, event=event, correlation_key="K")
     for term, wanted in (
         (str(run.id), {run}), (run.temporal_workflow_id, {run}), (run.definition_key, {run}), ("Wait-1", {run}),
-        ("event-1", {run, started}), (str(uuid.uuid4()), set()), ("k", {started}),
+        ("event-1", {run, started}), (str(uuid.uuid4()), set()), ("k", {started}), (short_id(run.id), {run}),
+        (short_id(run.id).replace("-", "").upper(), {run}), (str(run.id)[:-1], {run}), (str(run.id)[:7], set()),
+        ("00000000", set()), (str(run.id)[:17] + "g", set()),
     ):  # fmt: skip
         assert set(runs_by_term(Run.objects.filter(tenant=tenant), tenant_id=tenant.id, term=term)) == wanted, term
+    assert [row["id"] for row in first_runs_by_term(tenant_id=tenant.id, term=short_id(run.id), number=6)] == [run.id]
 
 
 def test_first_runs_are_exact_then_by_beginning_then_by_end(tenant: Any) -> None:
@@ -119,10 +123,11 @@ def test_searches_use_indexes_as_the_role_of_the_application(tenant: Any) -> Non
         (runs_by_term(runs, tenant_id=tenant.id, term="none"), "correlation_key_folded)::text >= "),
         (runs_with_key(runs, tenant_id=tenant.id, key="PAY-77"), "correlation_key)::text = 'PAY-77'"),
         (runs_of_event(runs, tenant_id=tenant.id, event_id="copy-77"), "event_id)::text = 'copy-77'"),
+        (runs_by_term(runs, tenant_id=tenant.id, term="0193a1b2-c3d4-7abc"), "(id >= '0193a1b2-c3d4-7abc-"),
         (runs.filter(definition_key="flow-77"), "definition_key)::text = 'flow-77'"),
     ):
         assert column in conditions_of(tenant, rows.order_by("-created_at", "-id")[:51]), column
-    for term in ("PAY-1234", "1234", "none", "flow-77"):
+    for term in ("PAY-1234", "1234", "none", "flow-77", "0193a1b2"):
         first = partial(first_runs_by_term, tenant_id=tenant.id, term=term, number=6)
         assert max(rows_read(tenant, first, table) for table in ("workflow_runs", "workflow_run_waits")) <= 50, term
 

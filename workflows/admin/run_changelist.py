@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, SEARCH_VAR
 from django.db import OperationalError
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from workflows.admin.base import actor_of
@@ -56,12 +56,25 @@ ORDERS = {
     "key": ("correlation_key_folded", "id"),
     "status": ("status", "-created_at"),
     "definition": ("definition_key", "-created_at"),
+    "trigger": ("trigger_type", "-created_at"),
+    "state": ("state", "-created_at"),
+    "what": ("error_code", "-created_at"),
+    "ended": ("ended_at", "id"),
+    "took": ("took", "id"),
+}
+# Orders by a value that many runs do not have. Their indexes have only the runs with a value, and so has the list.
+PARTIAL_ORDERS = {
+    "state": ("State", ~Q(state="")),
+    "what": ("Error code", ~Q(error_code="")),
+    "ended": ("Ended", Q(ended_at__isnull=False)),
+    "took": ("Took", Q(ended_at__isnull=False)),
 }
 NEWEST_FIRST = "-started"
 COLUMNS = {
     "definition": "Definition", "state": "State", "trigger": "Trigger", "what": "Error or current step",
     "started": "Started", "ended": "Ended", "took": "Took",
 }  # fmt: skip
+NUMBER_COLUMNS = dict.fromkeys(("started", "ended", "took"), "num")
 NOT_COUNTED = "The runs could not be counted in one second, so the list shows no numbers."
 DEFAULT_COLUMNS = ("what", "started", "took")
 # Number of columns with business data that are shown by default.
@@ -90,8 +103,17 @@ class RunChangeList(CheckedChangeList):
     @property
     def sorted_by(self) -> SearchPath | None:
         """Return the business data by which the list is sorted."""
-        name = self.params.get(ORDER_VAR, "").removeprefix("-")
-        return next((path for path in self.form.paths if path.name == name), None)
+        return next((path for path in self.form.paths if path.name == self._order), None)
+
+    @property
+    def left_out(self) -> str:
+        """Return the name of the value by which the list is sorted, if it leaves out the runs without this value."""
+        label, _ = PARTIAL_ORDERS.get(self._order, ("", None))
+        return self.sorted_by.label if self.sorted_by else label
+
+    @property
+    def _order(self) -> str:
+        return str(self.params.get(ORDER_VAR, "")).removeprefix("-")
 
     @property
     def orders(self) -> dict[str, tuple[str, str]]:
@@ -100,6 +122,8 @@ class RunChangeList(CheckedChangeList):
     def selected(self, runs: QuerySet[Run], *, leave_out: str = "") -> QuerySet[Run]:
         """Return the runs of the list, or of the list without one filter."""
         runs = self.form.select(runs, tenant_id=self.tenant_id, leave_out=leave_out)
+        if self._order in PARTIAL_ORDERS:
+            runs = runs.filter(PARTIAL_ORDERS[self._order][1])
         return runs_sorted_by_value(runs, self.sorted_by, tenant_id=self.tenant_id) if self.sorted_by else runs
 
     def _problems(self, request: HttpRequest) -> Iterator[tuple[str, str]]:
@@ -208,7 +232,8 @@ def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
         "is_one_definition": bool(form.cleaned_data.get("definition")),
         "rows": rows,
         "data_columns": {path.name: "num" if path.is_number else "" for path in form.paths},
-        "sorted_by": shown.sorted_by,
+        "column_classes": NUMBER_COLUMNS | {path.name: "num" for path in form.paths if path.is_number},
+        "left_out": shown.left_out,
         "columns": columns,
         "all_columns": shown.columns,
         "columns_query": without(form, COLUMNS_VAR),
@@ -230,8 +255,8 @@ def _orders(shown: RunChangeList, request: HttpRequest) -> dict[str, dict[str, s
         is_descending = now == f"-{name}"
         query = shown.form.query.copy()
         query.pop(PAGE_VAR, None)
-        # The first click shows the newest runs first, and other columns from their beginning.
-        first = f"-{name}" if name == "started" else name
+        # The first click shows the newest or longest runs first, and other columns from their beginning.
+        first = f"-{name}" if name in NUMBER_COLUMNS else name
         query[ORDER_VAR] = (name if is_descending else f"-{name}") if now.removeprefix("-") == name else first
         direction = "" if now.removeprefix("-") != name else "descending" if is_descending else "ascending"
         found[name] = {"query": f"?{query.urlencode()}", "direction": direction}

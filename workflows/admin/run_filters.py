@@ -155,6 +155,8 @@ class RunListForm(forms.Form):
             wanted = {limit: value for limit, value in wanted.items() if value not in (None, "")}
             if wanted:
                 runs = runs_with_value(runs, path, tenant_id=tenant_id, **wanted)
+        if "replays" in given:
+            runs = run_list.runs_by_replays(runs, given["replays"], tenant_id=tenant_id)
         if "problem" in given:
             runs = runs_with_problem(runs, given["problem"], tenant_id=tenant_id)
         if STATUS in given:
@@ -170,7 +172,6 @@ _NARROW = {
     "waits_for": run_list.runs_waiting_for,
     "started": run_list.runs_started_within,
     "age": run_list.runs_open_longer_than,
-    "replays": run_list.runs_by_replays,
 }
 
 
@@ -247,7 +248,7 @@ def hide_replays(form: RunListForm) -> dict[str, str] | None:
     query = form.query.copy()
     query.pop(PAGE_VAR, None)
     query["replays"] = run_list.WITHOUT_REPLAYS
-    return {"word": "Hide replays", "query": f"?{query.urlencode()}"}
+    return {"note": "Replays are counted too", "word": "Hide replays", "query": f"?{query.urlencode()}"}
 
 
 def _drop_what_belongs_to_a_definition(query: QueryDict) -> None:

@@ -2,7 +2,9 @@
 
 import django.core.validators
 import django.db.models.deletion
+import django.db.models.expressions
 import django.db.models.fields.json
+import django.db.models.functions.comparison
 import django.db.models.functions.text
 import django.utils.timezone
 import workflows.models.fields
@@ -1071,6 +1073,17 @@ class Migration(migrations.Migration):
                 ("started_at", models.DateTimeField(blank=True, null=True)),
                 ("ended_at", models.DateTimeField(blank=True, null=True)),
                 (
+                    "took",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=django.db.models.expressions.CombinedExpression(
+                            models.F("ended_at"), "-", django.db.models.functions.comparison.Coalesce("started_at", "created_at")
+                        ),
+                        help_text="Time from the start to the end.",
+                        output_field=models.DurationField(null=True),
+                    ),
+                ),
+                (
                     "definition",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.PROTECT, related_name="runs", to="workflows.definition"
@@ -1146,9 +1159,24 @@ class Migration(migrations.Migration):
                         include=["status", "started_at", "replay_of"],
                         name="workflow_runs_last_ended",
                     ),
-                    models.Index(fields=["tenant", "correlation_key_folded"], name="workflow_runs_by_folded_key"),
+                    models.Index(fields=["tenant", "correlation_key_folded", "id"], name="workflow_runs_by_folded_key"),
                     models.Index(fields=["tenant", "correlation_key_reversed"], name="workflow_runs_by_key_end"),
                     models.Index(fields=["tenant", "definition_key", "-created_at"], name="workflow_runs_by_def_key"),
+                    models.Index(
+                        fields=["tenant", "definition_key", "version", "-created_at"],
+                        name="workflow_runs_by_def_version",
+                    ),
+                    models.Index(fields=["tenant", "trigger_type", "-created_at"], name="workflow_runs_by_trigger"),
+                    models.Index(
+                        condition=models.Q(("ended_at__isnull", False)),
+                        fields=["tenant", "took", "id"],
+                        name="workflow_runs_by_took",
+                    ),
+                    models.Index(
+                        condition=models.Q(("replay_of__isnull", False)),
+                        fields=["tenant", "-created_at"],
+                        name="workflow_runs_replays",
+                    ),
                     models.Index(
                         fields=["tenant", "definition_key", "status", "-created_at"],
                         name="workflow_runs_by_def_status",
@@ -1186,7 +1214,7 @@ class Migration(migrations.Migration):
                     ),
                     models.Index(
                         condition=models.Q(("error_category", ""), _negated=True),
-                        fields=["tenant", "error_category"],
+                        fields=["tenant", "error_category", "-created_at"],
                         name="workflow_runs_by_error",
                     ),
                     models.Index(

@@ -8,6 +8,7 @@ late or repeated record changes nothing.
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.fields.json import KT
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from workflows.models.fields import FoldedField, OrderedJSONField, TenantRow, reversed_field
@@ -106,6 +107,12 @@ class Run(ProjectionRow):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
+    took = models.GeneratedField(
+        expression=F("ended_at") - Coalesce("started_at", "created_at"),
+        output_field=models.DurationField(null=True),
+        db_persist=True,
+        help_text="Time from the start to the end.",
+    )
 
     class Meta:
         db_table = "workflow_runs"
@@ -123,9 +130,19 @@ class Run(ProjectionRow):
                 name="workflow_runs_last_ended",
             ),
             # The next indexes are for the filters and orders of the run list.
-            models.Index(fields=["tenant", "correlation_key_folded"], name="workflow_runs_by_folded_key"),
+            models.Index(fields=["tenant", "correlation_key_folded", "id"], name="workflow_runs_by_folded_key"),
             models.Index(fields=["tenant", "correlation_key_reversed"], name="workflow_runs_by_key_end"),
             models.Index(fields=["tenant", "definition_key", "-created_at"], name="workflow_runs_by_def_key"),
+            models.Index(
+                fields=["tenant", "definition_key", "version", "-created_at"], name="workflow_runs_by_def_version"
+            ),
+            models.Index(fields=["tenant", "trigger_type", "-created_at"], name="workflow_runs_by_trigger"),
+            models.Index(
+                fields=["tenant", "took", "id"], name="workflow_runs_by_took", condition=Q(ended_at__isnull=False)
+            ),
+            models.Index(
+                fields=["tenant", "-created_at"], name="workflow_runs_replays", condition=Q(replay_of__isnull=False)
+            ),
             models.Index(
                 fields=["tenant", "definition_key", "status", "-created_at"], name="workflow_runs_by_def_status"
             ),
@@ -157,7 +174,9 @@ class Run(ProjectionRow):
                 fields=["tenant", "correlation_key"], name="workflow_runs_by_key", condition=~Q(correlation_key="")
             ),
             models.Index(
-                fields=["tenant", "error_category"], name="workflow_runs_by_error", condition=~Q(error_category="")
+                fields=["tenant", "error_category", "-created_at"],
+                name="workflow_runs_by_error",
+                condition=~Q(error_category=""),
             ),
             models.Index(
                 fields=["tenant", "definition", "concurrency_key", "status"],

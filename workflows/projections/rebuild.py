@@ -44,6 +44,7 @@ NOT_IN_HISTORY = frozenset(
         "history_bytes",
         "queued_until",
         "counted_seq",
+        "took",  # PostgreSQL computes it from columns that are compared
         *STUCK_FIELDS,
     }
 )

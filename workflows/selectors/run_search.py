@@ -17,6 +17,9 @@ from workflows.statuses import DeliveryStatus
 MOST_IDS = 1000
 # Shortest text that is compared with the end of keys. A shorter one is the end of too many keys.
 SHORTEST_END = 3
+# Shortest beginning of an id that is searched. Shorter ones are the ids of hours.
+SHORTEST_ID = 8
+HEX_DIGITS = frozenset("0123456789abcdef")
 
 
 def runs_with_key(runs: QuerySet[Run], *, tenant_id: uuid.UUID, key: str) -> QuerySet[Run]:
@@ -40,13 +43,13 @@ def runs_by_term(runs: QuerySet[Run], *, tenant_id: uuid.UUID, term: str) -> Que
     """Return the runs that the search of the run list finds.
 
     These are the runs whose correlation key begins or ends with the text in any letter case. They are also the runs
-    with this id, workflow id, definition key, wait key or event id.
+    with this id or beginning of an id, workflow id, definition key, wait key or event id.
 
     Cost: one statement before the statement of the list.
     """
     term = term.strip()
     ids = _ids_of(tenant_id, term)
-    wanted = _key_begins_with(term) | key_ends_with(term) | Q(definition_key=term)
+    wanted = _key_begins_with(term) | key_ends_with(term) | Q(definition_key=term) | _id_begins_with(term)
     if len(ids) > MOST_IDS:
         return runs.filter(wanted | Exists(_waits_of_run(term)) | Exists(_deliveries_of_run(term)))
     return runs.filter(wanted | Q(id__in=ids)) if ids else runs.filter(wanted)
@@ -67,7 +70,7 @@ def first_runs_by_term(*, tenant_id: uuid.UUID, term: str, number: int) -> list[
     """Return the first runs that the search finds, as rows of the command palette.
 
     Runs with exactly this key or id come first. Then come the runs whose key begins with the text, the runs whose key
-    ends with it, and the runs of the definition with this key.
+    ends with it, the runs of the definition with this key, and the runs whose id begins with the text.
     Cost: two statements.
     """
     term = term.strip()
@@ -75,7 +78,7 @@ def first_runs_by_term(*, tenant_id: uuid.UUID, term: str, number: int) -> list[
     exact = Q(id__in=ids) | key_equals(term)
     return best_first(
         Run.objects.filter(tenant_id=tenant_id),
-        [exact, _key_begins_with(term), key_ends_with(term), Q(definition_key=term)],
+        [exact, _key_begins_with(term), key_ends_with(term), Q(definition_key=term), _id_begins_with(term)],
         "correlation_key", "status", "version", "replay_of", "definition__name",
         newest="created_at", number=number,
     )  # fmt: skip
@@ -101,6 +104,18 @@ def key_ends_with(suffix: str) -> Q:
 def _key_begins_with(prefix: str) -> Q:
     """Compare a longer text with the whole key, because only the beginning of a key is folded."""
     return folded_prefix("correlation_key_folded", prefix) if len(prefix) < FOLDED_LENGTH else Q(correlation_key=prefix)
+
+
+def _id_begins_with(prefix: str) -> Q:
+    """Return the condition that an id begins with this text, with or without its hyphens.
+
+    The condition is a range of the primary key. A UUIDv7 begins with its time: 8 digits are all runs of about a minute,
+    and 16 digits are one run.
+    """
+    digits = prefix.replace("-", "").lower()
+    if not SHORTEST_ID <= len(digits) < 32 or not HEX_DIGITS.issuperset(digits):
+        return Q(pk__in=[])
+    return Q(id__gte=uuid.UUID(digits.ljust(32, "0")), id__lte=uuid.UUID(digits.ljust(32, "f")))
 
 
 def _ids_of(tenant_id: uuid.UUID, term: str) -> list[uuid.UUID]:

@@ -14,6 +14,8 @@ from workflows.outline.axis import TimeAxis
 from workflows.templatetags.times import time_element
 
 register = template.Library()
+# A UUIDv7 begins with its time in milliseconds and random digits.
+SHORT_ID_LENGTH = len("0193a1b2-c3d4-7abc")
 _PARTS = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?')
 
 
@@ -53,5 +55,5 @@ def item_number(iteration: str) -> str:
 
 @register.filter
 def short_id(value: Any) -> str:
-    """Return the last part of an id. It differs between runs that started together."""
-    return str(value).rpartition("-")[2]
+    """Return the beginning of an id, which the searches find. It differs between runs of different milliseconds."""
+    return str(value)[:SHORT_ID_LENGTH]
