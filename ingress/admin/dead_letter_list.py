@@ -40,6 +40,8 @@ def list_context(shown: CheckedChangeList, request: HttpRequest, actor: Actor) -
     return {
         "status": status,
         "dead": counts is None or counts[DeliveryStatus.DEAD.value],
+        # The version of the live page has only the deliveries of these two chips.
+        "is_live": status in (DeliveryStatus.DEAD, HELD) and not shown.problems,
         "rows": [_row(delivery, actor) for delivery in shown.result_list],
         "shows_reasons": actor.sees_payloads,
         "total": f"{shown.result_count:,}{'+' if shown.result_count >= MOST_LISTED else ''}",

@@ -16,7 +16,9 @@ from ingress.admin.dead_letter_list import ALL, HELD, MOST_LISTED, deliveries_of
 from ingress.admin.dead_letters import DeadLetterViews, event_page_of
 from workflows.admin.base import actor_of
 from workflows.admin.list_filters import CheckedChangeList, DateTimeRangeFilter, TextFilter
+from workflows.admin.live import live_page
 from workflows.models import Definition, EventDelivery
+from workflows.selectors.versions import dead_letters_version
 from workflows.statuses import DeliveryStatus
 
 
@@ -91,6 +93,7 @@ class DeliveryAdmin(DeadLetterViews):
         of_event = Q(event__tenant_id=actor_of(request).tenant_id, event__event_id=term)
         return queryset.filter(of_event | Q(correlation_key=term)), False
 
+    @live_page(dead_letters_version)
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         response = super().changelist_view(request, {"title": "Dead letters", **(extra_context or {})})
         context = getattr(response, "context_data", None)

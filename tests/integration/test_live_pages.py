@@ -10,11 +10,21 @@ from django.utils import timezone
 
 from tests.support.bulk_jobs import reload_job, start_job
 from tests.support.events import open_wait, receive
-from tests.support.factories import make_run
+from tests.support.factories import make_run, publish, wait_for_reply
 from tests.support.members import member_of
 from tests.support.statements import sent_statements
 from workflows.admin import live
-from workflows.models import BulkItem, BulkJob, Command, Event, EventDelivery, HumanTask, Run
+from workflows.models import (
+    BulkItem,
+    BulkJob,
+    Command,
+    Definition,
+    Event,
+    EventDelivery,
+    HumanTask,
+    Run,
+    TenantMembership,
+)
 from workflows.projections.transaction import projection_writer
 from workflows.statuses import Role
 
@@ -112,6 +122,8 @@ def test_event_page_and_bulk_job_change_their_versions(tenant: Any) -> None:
 
 def test_lists_change_their_versions_with_their_rows(tenant: Any) -> None:
     client, run = member_of(tenant), make_run(tenant)
+    user = TenantMembership.objects.get(tenant=tenant).user
+    tasks, deliveries, commands = (rows.objects.filter(tenant=tenant) for rows in (HumanTask, EventDelivery, Command))
     changes: dict[str, list[Callable[[], Any]]] = {
         "run": [
             lambda: make_run(tenant),
@@ -119,14 +131,45 @@ def test_lists_change_their_versions_with_their_rows(tenant: Any) -> None:
             lambda: write_run(run, status="SUCCEEDED", ended_at=timezone.now()),
         ],
         "event": [lambda: receive(tenant), lambda: Event.objects.filter(tenant=tenant).update(outcome="unmatched")],
+        "humantask": [
+            lambda: add_task(run),
+            lambda: tasks.update(status="claimed", claimed_by=user, claimed_at=timezone.now()),
+            lambda: tasks.update(status="pending", claimed_by=None, claimed_at=None),
+            lambda: tasks.update(status="completed", completed_at=timezone.now()),
+        ],
+        "eventdelivery": [
+            lambda: add_delivery(run) or deliveries.update(status="dead", decided_at=timezone.now()),
+            lambda: deliveries.update(status="pending", decided_at=None, held_since=timezone.now()),
+            lambda: deliveries.update(status="discarded", decided_at=timezone.now()),
+        ],
+        "definition": [
+            lambda: publish(tenant, wait_for_reply(), key="other"),
+            lambda: Definition.objects.filter(tenant=tenant, key="other").update(is_paused=True),
+            lambda: make_run(tenant),
+        ],
+        "command": [
+            lambda: add_command(run),
+            lambda: commands.filter(state="requested").update(state="accepted", decided_at=timezone.now()),
+        ],
     }
     for name, of_list in changes.items():
         page = reverse(f"admin:workflows_{name}_changelist")
         for change in of_list:
             version = version_of(client, page)
-            assert poll(client, page, version).status_code == 304
+            with sent_statements() as statements:
+                assert poll(client, page, version).status_code == 304
+            assert len(statements) <= 4, statements  # session, user, membership, version
             change()
-            assert poll(client, page, version).status_code == 200
+            assert poll(client, page, version).status_code == 200, name
+
+
+def test_busy_tenant_changes_only_the_dead_letters_that_changed(tenant: Any) -> None:
+    client, run = member_of(tenant), make_run(tenant)
+    page = reverse("admin:workflows_eventdelivery_changelist")
+    version = version_of(client, page)
+    add_delivery(run)
+    assert poll(client, page, version).status_code == 304
+    assert "data-live data-version" not in client.get(f"{page}?status=all").content.decode()
 
 
 def test_version_belongs_to_the_member_and_to_the_address_and_ends_with_its_age(

@@ -26,7 +26,7 @@ from workflows.admin.start_choice import StartChoiceViews
 from workflows.errors import PermissionRefused, PortalError
 from workflows.models import Definition
 from workflows.selectors.definition_page import page_annotations
-from workflows.selectors.versions import definition_version
+from workflows.selectors.versions import definition_version, definitions_version
 from workflows.services.runs.start import run_start
 from workflows.statuses import Role
 
@@ -39,6 +39,7 @@ class DefinitionAdmin(BundlePages, DefinitionCommandViews, DefinitionEditViews, 
     ordering = ("key",)
     list_select_related = ("published_version",)
 
+    @live_page(definitions_version)
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         response = super().changelist_view(request, {"title": "Definitions", **(extra_context or {})})
         context = getattr(response, "context_data", None)

@@ -15,6 +15,7 @@ from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import AssignForm
 from workflows.admin.list_filters import show_problems
+from workflows.admin.live import live_page
 from workflows.admin.task_context import shown_value
 from workflows.admin.task_fields import ROOT, Typed
 from workflows.admin.task_form import TaskForm, is_form_name, with_row, without_row
@@ -33,6 +34,7 @@ from workflows.errors import PortalError
 from workflows.json_numbers import write_json
 from workflows.models import HumanTask
 from workflows.redaction import redact_task, rules_in
+from workflows.selectors.versions import tasks_version
 from workflows.services.human_tasks import task_complete
 from workflows.services.task_access import require_may_act, require_open
 from workflows.services.task_drafts import task_draft_of, task_draft_save
@@ -62,6 +64,7 @@ class TaskAdmin(TenantAdmin):
         ]
         return [*own, *super().get_urls()]
 
+    @live_page(tasks_version)
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the inbox with its first task. On a phone, the page shows only the list."""
         if request.method not in ("GET", "HEAD"):
@@ -77,6 +80,7 @@ class TaskAdmin(TenantAdmin):
 
     # -- One task ----------------------------------------------------------------------------------------------------
 
+    @live_page(tasks_version)
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

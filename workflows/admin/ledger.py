@@ -16,9 +16,11 @@ from workflows.admin.base import ROW_LIST, TenantAdmin, actor_of
 from workflows.admin.ledger_export import export_page
 from workflows.admin.ledger_list import ledger_list
 from workflows.admin.ledger_rows import ledger_rows
+from workflows.admin.live import live_page
 from workflows.models import Command, Notification
 from workflows.redaction import redact, rules_of
 from workflows.selectors.pruned_runs import deleted_among
+from workflows.selectors.versions import ledger_version
 from workflows.templatetags.pointsman import moment, pretty_json
 from workflows.templatetags.run_page import short_id
 
@@ -70,6 +72,7 @@ class CommandAdmin(TenantAdmin):
         return "" if value is None else format_html('<pre class="code">{}</pre>', text)
 
     @method_decorator(require_safe)
+    @live_page(ledger_version)
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return ledger_list(request, self)
 

@@ -6,7 +6,7 @@ Source: docs/reference/screens.md#live-updates
 import uuid
 from typing import Any
 
-from django.db.models import BooleanField, Count, ExpressionWrapper, F, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import BooleanField, Count, ExpressionWrapper, F, Max, OuterRef, Q, QuerySet, Subquery, TextField
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
@@ -21,14 +21,26 @@ from workflows.models import (
     HumanTask,
     Incident,
     IncidentNote,
+    OutboxEvent,
     Run,
     Tenant,
 )
+from workflows.selectors.attention import dead_deliveries, held_deliveries
 from workflows.selectors.step_counts import uncounted_runs
-from workflows.statuses import OPEN_RUN_STATUSES, BulkItemState, BulkState, DeliveryStatus, Engine, EventOutcome
+from workflows.statuses import (
+    OPEN_RUN_STATUSES,
+    OPEN_TASK_STATUSES,
+    BulkItemState,
+    BulkState,
+    DeliveryStatus,
+    Engine,
+    EventOutcome,
+)
 
 COMMAND_TIMES = ("requested_at", "decided_at", "observed_at")
 DELIVERY_TIMES = ("created_at", "next_attempt_at", "sent_at", "decided_at")
+# A list shows fewer rows on its first page.
+MARKED_ROWS = 200
 TASK_TIMES = ("created_at", "claimed_at", "completing_at", "completed_at")
 
 
@@ -141,6 +153,61 @@ def incidents_version(tenant_id: uuid.UUID, **ignored: Any) -> Any:
     facts = {"count": Count("id"), "failed": Max("last_failed_at"), "since": Max("state_since")}
     own = [Subquery(incidents.annotate(**{name: fact}).values(name)) for name, fact in facts.items()]
     return Tenant.objects.filter(id=tenant_id).values_list(*own, *_runs_of(tenant_id)).first()
+
+
+def tasks_version(tenant_id: uuid.UUID, **ignored: Any) -> Any:
+    """Return the version of the tenant's tasks: the newest task, and the open tasks that are due first."""
+    tasks = HumanTask.objects.filter(tenant_id=tenant_id)
+    first_due = tasks.filter(status__in=OPEN_TASK_STATUSES).order_by("due_at", "id")
+    tenants = Tenant.objects.filter(id=tenant_id)
+    return tenants.values_list(
+        _first(tasks.order_by("-created_at"), "id"), _Marks(first_due, Greatest(*TASK_TIMES), "claimed_by_id")
+    ).first()
+
+
+def dead_letters_version(tenant_id: uuid.UUID, **ignored: Any) -> Any:
+    """Return the version of the newest dead deliveries, of the starts that are held longest, and of refused rows."""
+    deliveries = EventDelivery.objects.filter(tenant_id=tenant_id)
+    refused = OutboxEvent.objects.filter(tenant_id=tenant_id, refused_at__isnull=False).order_by("-refused_at")
+    return (
+        Tenant.objects.filter(id=tenant_id)
+        .values_list(
+            _Marks(dead_deliveries(deliveries), Greatest(*DELIVERY_TIMES), "id"),
+            _Marks(held_deliveries(deliveries), F("held_since"), "id"),
+            _first(refused, "id"),
+        )
+        .first()
+    )
+
+
+def definitions_version(tenant_id: uuid.UUID, **ignored: Any) -> Any:
+    """Return the version of the tenant's definitions, and of the runs, because the list counts runs."""
+    definitions = Definition.objects.filter(tenant_id=tenant_id).order_by("name")
+    marks = [_Marks(rows, F("updated_at"), "id") for rows in (definitions, definitions.filter(is_paused=True))]
+    return Tenant.objects.filter(id=tenant_id).values_list(*marks, *_runs_of(tenant_id)).first()
+
+
+def ledger_version(tenant_id: uuid.UUID, **ignored: Any) -> Any:
+    """Return the version of the newest commands of the ledger."""
+    newest = Command.objects.filter(tenant_id=tenant_id).order_by("-requested_at")
+    return (
+        Tenant.objects.filter(id=tenant_id)
+        .values_list(_first(newest, "id"), _Marks(newest, Greatest(*COMMAND_TIMES), "decided_at"))
+        .first()
+    )
+
+
+class _Marks(Subquery):
+    """Marks of the first rows of a query, as one text: their number, how many have a value in `field`, the latest time.
+
+    Each insertion, deletion and change of these rows changes the text.
+    """
+
+    template = "(SELECT concat_ws(' ', count(*), count(%(field)s), max(latest)) FROM (%(subquery)s) AS marked)"
+    output_field = TextField()
+
+    def __init__(self, rows: QuerySet[Any], latest: Any, field: str) -> None:
+        super().__init__(rows.annotate(latest=latest).values("latest", field)[:MARKED_ROWS], field=field)
 
 
 def _runs_of(tenant_id: uuid.UUID) -> list[Subquery]:
