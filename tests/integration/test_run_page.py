@@ -5,6 +5,7 @@ Source: docs/reference/screens.md#run-page
 
 import re
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from django.urls import reverse
@@ -80,6 +81,25 @@ def test_run_of_10000_steps_needs_few_statements_and_bytes(tenant: Any) -> None:
 def test_unreadable_selection_shows_the_default(tenant: Any, query: str) -> None:
     run = looping_run(tenant, items=3, fails=True)
     assert "root.steps[1]" in text_of(shown(run, query))
+
+
+@pytest.mark.parametrize("tab", ["steps", "graph"])
+def test_field_of_a_loop_shows_the_item_with_this_number(tenant: Any, tab: str) -> None:
+    run = looping_run(tenant, items=3, fails=True)
+    client, address = member_of(tenant), reverse("admin:workflows_run_change", args=[run.id])
+    loop = f"tab={tab}&step=root.steps%5B0%5D&loop=root.steps%5B0%5D&rows=all&iteration=0"
+    response = client.get(f"{address}?{loop}&item=+3")
+    assert response.status_code == 302
+    followed = text_of(client.get(address + response.url).content.decode())
+    assert "Item 3 of 3" in followed
+    assert ("iteration=2" in response.url, "item=" in response.url, f"tab={tab}" in response.url) == (True, False, True)
+    for wrong in ("0", "4", "-1", "x", "1.5", "", "9" * 30, "²"):
+        page = client.get(address, dict(parse_qsl(loop)) | {"item": wrong})
+        assert page.status_code == 200, wrong
+        text = text_of(page.content.decode())
+        assert "Type a whole number from 1 to 3." in text, wrong
+        assert "Item 1 of 3" in text, wrong
+    assert "Type a whole number" not in shown(run, "loop=nowhere&item=9")
 
 
 def test_lists_ignore_a_position_that_cannot_be_read(tenant: Any) -> None:

@@ -53,7 +53,6 @@ class RunGraph:
     taken: Names
     not_taken: Names
     not_reached: Names
-    loops: list[OutlineRow]
 
 
 def run_graph(document: dict[str, Any], outline: Outline, place: RunPlace) -> RunGraph:
@@ -76,7 +75,6 @@ def run_graph(document: dict[str, Any], outline: Outline, place: RunPlace) -> Ru
         taken=_names(row for row in outline.rows if not row.is_dim and not row.node.loops),
         not_taken=_names(row for row in outline.rows if row.state == states.NOT_TAKEN),
         not_reached=_names(row for row in outline.rows if row.state == states.NOT_REACHED),
-        loops=[row for row in outline.rows if row.loop is not None],
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -25,6 +25,7 @@ from workflows.admin.business_data import business_data_of
 from workflows.admin.live import live_page
 from workflows.admin.run_answer import TONES, answer_kind, default_step, run_answer, stopping
 from workflows.admin.run_graph import run_graph
+from workflows.admin.run_items import item_fields, item_jump
 from workflows.admin.run_logs_tab import logs_content
 from workflows.admin.run_offers import run_offers
 from workflows.admin.run_steps_tab import shown_rows, step_panel
@@ -81,6 +82,9 @@ class RunPageViews(TenantAdmin):
         if page is None:
             raise Http404(run_not_found(tenant_id=actor.tenant_id, run_id=_run_id(object_id)).message)
         view = _run_view(page, actor, request)
+        jump = item_jump(request.GET, view.outline)
+        if jump is not None and jump.address:
+            return HttpResponseRedirect(jump.address)
         tab = next((tab for tab in TABS if tab.id == request.GET.get("tab")), TABS[0])
         missing = _missing_action(page)
         kind = answer_kind(page, missing_action=missing)
@@ -102,6 +106,7 @@ class RunPageViews(TenantAdmin):
             may_terminate=actor.has_role(Role.ADMIN),
             queued_behind=holder_of(page.run) if kind == "queued" else None,
             counts=step_counts(view.steps.facts, view.steps.place),
+            jump=jump,
             temporal_url=_temporal_url(page),
             **tab.content(view),
         )
@@ -179,7 +184,9 @@ def _steps_content(view: RunView) -> dict[str, Any]:
 
 
 def _graph_content(view: RunView) -> dict[str, Any]:
-    return {"graph": run_graph(view.page.run.definition_version.document(), view.outline, view.steps.place)}
+    graph = run_graph(view.page.run.definition_version.document(), view.outline, view.steps.place)
+    loops = [(row, item_fields(view.request.GET, row.loop, row.node.path)) for row in view.outline.rows if row.loop]
+    return {"graph": graph, "loops": loops}
 
 
 def _events_content(view: RunView) -> dict[str, Any]:

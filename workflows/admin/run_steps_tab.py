@@ -7,6 +7,7 @@ from django.db.models import OuterRef, Subquery
 from django.http import QueryDict
 
 from workflows.actors import Actor
+from workflows.admin.run_items import ITEM, LOOP, item_fields
 from workflows.json_numbers import read_stored_json
 from workflows.models import ActionInvocation, Connector, Run, RunStep
 from workflows.outline.bars import StepRow
@@ -18,6 +19,8 @@ SHOWN_ATTEMPTS = 5
 # Rows of the outline on one page: those around the selected step.
 SHOWN_ROWS = 400
 FAILED_ONLY = "failed"
+# The arrows reach each item of a loop with no more items. Such a loop has no strip.
+SHORT_STRIP = 2
 ACTION = "action.call"
 
 
@@ -30,7 +33,7 @@ class ShownRow:
     fold_url: str = ""
     is_folded: bool = False
     is_selected: bool = False
-    picker: dict[str, str] = field(default_factory=dict)
+    picker: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,25 +87,29 @@ def _shown(row: OutlineRow, query: QueryDict, selected: OutlineRow | None) -> Sh
     )
 
 
-def _picker(row: OutlineRow, query: QueryDict, selected: OutlineRow | None) -> dict[str, str]:
-    """Return the links of the iteration picker. The selected step stays selected if it is inside the loop."""
+def _picker(row: OutlineRow, query: QueryDict, selected: OutlineRow | None) -> dict[str, Any]:
+    """Return the links and fields of the iteration picker. A selected step inside the loop stays selected."""
     loop, path = row.loop, row.node.path
     assert loop is not None
     step = path
     if selected is not None and selected.node.loops[-1:] == (path,):
         step = selected.node.path
-    links = {"all": _link(query, step=step, iteration=loop.iteration, rows="")}
+    links: dict[str, Any] = {"all": _link(query, step=step, iteration=loop.iteration, rows="")}
     targets = {"before": loop.before, "after": loop.after}
     links |= {name: _link(query, step=step, iteration=target) for name, target in targets.items() if target}
     if loop.first_failed:
         target = loop.iteration if loop.place_in_failed else loop.first_failed
         links["failed"] = _link(query, step=step, iteration=target, rows=FAILED_ONLY)
-    return links
+    links["strip"] = [
+        (item, _link(query, step=step, iteration=f"{loop.prefix}{item.index}"))
+        for item in (loop.strip if loop.counts.total > SHORT_STRIP else ())
+    ]
+    return links | {"fields": item_fields(query, loop, step)}
 
 
 def _link(query: QueryDict, **changes: Any) -> str:
     changed = query.copy()
-    for name in ("tab", "attempt"):
+    for name in ("tab", "attempt", LOOP, ITEM):
         changed.pop(name, None)
     for name, value in changes.items():
         if isinstance(value, list):

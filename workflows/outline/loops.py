@@ -23,6 +23,10 @@ class StripItem:
     has_failed: bool
     is_chosen: bool
 
+    @property
+    def number(self) -> int:
+        return self.index + 1
+
 
 @dataclass(frozen=True)
 class LoopView:

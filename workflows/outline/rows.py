@@ -24,11 +24,20 @@ from workflows.outline.states import (
 
 
 @dataclass(frozen=True)
+class ChildRow:
+    """A child run below the step that called it. `row`: the attempt of the step. The bar and the time are its own."""
+
+    row: StepRow
+    took: str
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
 class OutlineRow:
     """One step of the outline.
 
     `iteration`: the iteration that is shown for this step. `attempts`: its rows in this iteration, oldest first.
-    `segments`: its time bar.
+    `segments`: its time bar. `children`: the child runs that its attempts started.
     """
 
     node: Node
@@ -39,6 +48,7 @@ class OutlineRow:
     took: str = ""
     segments: tuple[Segment, ...] = ()
     loop: LoopView | None = None
+    children: tuple[ChildRow, ...] = ()
 
     @property
     def is_dim(self) -> bool:
@@ -47,11 +57,6 @@ class OutlineRow:
     @property
     def is_side_taken(self) -> bool:
         return bool(self.node.side) and not self.is_dim
-
-    @property
-    def children(self) -> list[StepRow]:
-        """Return the attempts that started a child run."""
-        return [row for row in self.attempts if row.child_id is not None]
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,7 @@ def outline_of(
                 took=took_text((end_of(own[-1], end) - own[0].started_at).total_seconds()) if own else "",
                 segments=tuple(_bar(own, axis, end, steps, is_caught=states[node.path] == CAUGHT)),
                 loop=loop,
+                children=tuple(_children(own, axis, end, is_caught=states[node.path] == CAUGHT)),
             )
         )
     return Outline([_with_inner_bar(row, rows) for row in rows], axis)
@@ -167,6 +173,14 @@ def _bar(
 ) -> Iterator[Segment]:
     is_waiting = bool(rows) and rows[0].path == steps.place.current_path and rows[0].type == "action.call"
     return bar_of(rows, axis, end, is_caught=is_caught, waits_since=steps.waits_since if is_waiting else None)
+
+
+def _children(rows: Sequence[StepRow], axis: TimeAxis, end: datetime, *, is_caught: bool) -> Iterator[ChildRow]:
+    for row in rows:
+        if row.child_id is not None:
+            took = took_text(((row.ended_at or end) - row.started_at).total_seconds())
+            bar = (segment for segment in bar_of([row], axis, end, is_caught=is_caught) if segment.kind != "y")
+            yield ChildRow(row, took, tuple(bar))
 
 
 def _working_loops(rows: Sequence[StepRow]) -> set[str]:

@@ -1,5 +1,6 @@
 """Outline of a run: the shown iteration of each loop, states in it, notes, bars and counts."""
 
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -114,6 +115,21 @@ def test_bar_separates_work_wait_and_retry_delay() -> None:
     assert bars == {"try": ["bad", "y", "w", "p"], "a": ["bad", "y", "w"], "w": ["p"]}
     assert [shown.took for shown in outline.rows] == ["10 s", "5.0 s", "5.0 s"]
     assert [shown.note for shown in outline.rows] == ["", "2 attempts", ""]
+
+
+def test_child_runs_have_a_bar_and_a_time_of_their_own() -> None:
+    call = {"id": "call", "type": "control.callWorkflow", "workflowId": "x", "workflowVersion": 1}
+    path, later, second = "root.steps[0]", START + timedelta(seconds=6), timedelta(seconds=1)
+    calls = [
+        row(path, type="control.callWorkflow", status="RETRY_SCHEDULED", child_id=uuid.uuid4(), next_attempt_at=later),
+        row(path, number=2, type="control.callWorkflow", started_at=later, ended_at=None, child_id=uuid.uuid4()),
+    ]
+    steps = RunSteps(RunPlace(True, path), {path: StepFacts(1, started=1)}, calls)
+    (shown,) = outline_of(definition_of(call), steps, start=START, end=later + 2 * second).rows
+    assert [child.took for child in shown.children] == ["1.0 s", "2.0 s"]
+    assert [[segment.kind for segment in child.segments] for child in shown.children] == [["bad"], ["w"]]
+    first, last = (child.segments[0] for child in shown.children)
+    assert first.left == 0 < first.width < last.left
 
 
 def test_counts_add_up_and_the_failure_of_the_run_is_not_caught() -> None:
