@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.browser import member_context
 from tests.support.factories import eventually
-from tests.support.story.places import story_run
+from tests.support.story.places import story_ids, story_run
 
 FOCUSED = "() => document.activeElement.id || document.activeElement.className"
 
@@ -95,6 +95,28 @@ def test_theme_and_menu(maya: Any, site: str) -> None:
     maya.keyboard.press("Escape")
     assert not maya.locator("#side").is_visible()
     assert menu.get_attribute("aria-expanded") == "false"
+
+
+@pytest.mark.parametrize("page", ["event", "command"])
+def test_filter_menu_closes_with_escape(maya: Any, site: str, page: str) -> None:
+    maya.goto(f"{site}/admin/workflows/{page}/")
+    menu = maya.locator("details.menu")
+    menu.locator("summary").press("Enter")
+    assert menu.get_attribute("open") is not None
+    maya.keyboard.press("Escape")
+    assert menu.get_attribute("open") is None
+    assert maya.evaluate("() => document.activeElement.tagName") == "SUMMARY"
+
+
+def test_copy_works_without_https(maya: Any, site: str, story: Any) -> None:
+    """A browser has no clipboard on a page of plain http."""
+    maya.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    maya.goto(f"{site}/admin/workflows/event/{story_ids(story)['event']}/change/")
+    maya.get_by_role("button", name="Copy the event id").press("Enter")
+    maya.get_by_role("button", name="Copied").wait_for()
+    maya.evaluate("document.body.replaceChildren(document.createElement('textarea'))")
+    maya.locator("textarea").press("Control+v")
+    assert maya.locator("textarea").input_value() == "mail-8831"
 
 
 def test_a_stuck_run_is_found_from_the_dashboard(maya: Any, site: str, story: Any) -> None:

@@ -13,8 +13,9 @@
       const response = await fetch(form.dataset.draft, { method: "POST", body: new FormData(form), credentials: "same-origin" });
       const answer = await response.json();
       if (!response.ok) throw new Error(answer.error);
-      const at = new Date(answer.saved_at);
-      state.textContent = `Draft saved at ${at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}. Only you see it.`;
+      const at = new Date(answer.saved_at), zone = state.dataset.zone;
+      const time = (zone === "UTC" ? at.toISOString().slice(11) : at.toTimeString()).slice(0, 5);
+      state.textContent = `Draft saved at ${time} ${zone}. Only you see it.`;
     } catch (error) {
       state.textContent = `The draft is not saved. ${error.message || "The portal did not respond."} Keep this page open.`;
     }
