@@ -38,7 +38,7 @@ def test_failed_step_of_1100_steps_and_the_items_of_its_loop(page: Any, site: st
     panel.get_by_role("heading", name="One item").wait_for()
     assert "ITEM_BAD" in panel.inner_text()
     assert "iteration 899" in panel.inner_text()
-    page.get_by_label("Item", exact=True).fill("150")
+    page.get_by_role("spinbutton", name="Item").fill("150")
     page.keyboard.press("Enter")
     page.get_by_text("Item 150 of 1098").wait_for()
     assert "iteration=149" in page.url
