@@ -91,6 +91,20 @@ def test_page_without_a_change_is_304_with_few_statements(tenant: Any) -> None:
     assert len(statements) <= 4, statements  # session, user, membership, version
 
 
+def test_page_of_a_closed_run_follows_its_replay_until_the_replay_has_ended(tenant: Any) -> None:
+    error = {"category": "ACTION", "code": "BAD", "message": "bad"}
+    client, run = member_of(tenant), make_run(tenant, status="FAILED", error=error)
+    page = reverse("admin:workflows_run_change", args=[run.id])
+    assert "data-live data-version" not in client.get(page).content.decode()
+    replay = make_run(tenant, replay_of=run)
+    assert "data-live data-version" in client.get(page).content.decode()
+    version = version_of(client, page)
+    assert poll(client, page, version).status_code == 304
+    write_run(replay, status="SUCCEEDED", ended_at=timezone.now())
+    changed = poll(client, page, version)
+    assert (changed.status_code, "data-live data-version" in changed.content.decode()) == (200, False)
+
+
 @pytest.mark.parametrize("change", CHANGES_OF_A_RUN)
 def test_each_change_of_a_run_makes_a_new_version(tenant: Any, change: str) -> None:
     client, run = member_of(tenant), make_run(tenant)

@@ -118,6 +118,11 @@ class RunPage:
         return self.is_open and self.run.drift_found_at is not None
 
     @property
+    def is_live(self) -> bool:
+        """Return True if the page can change: the run or its newest replay is open."""
+        return self.is_open or (self.replay is not None and self.replay["status"] in OPEN_RUN_STATUSES)
+
+    @property
     def open_cancel(self) -> Command | None:
         """Return the cancel or terminate that was sent and has not taken effect yet."""
         command = self.ending

@@ -45,7 +45,8 @@ TASK_TIMES = ("created_at", "claimed_at", "completing_at", "completed_at")
 
 
 def run_version(tenant_id: uuid.UUID, object_id: str, **ignored: Any) -> Any:
-    """Return the version of a run with its commands, deliveries and tasks, or None if there is no such run."""
+    """Return the version of a run with its commands, deliveries, tasks and replays, or None if there is no such run."""
+    replays = Run.objects.filter(tenant_id=tenant_id, replay_of=OuterRef("pk")).order_by("-created_at")
     runs = _found(Run.objects.filter(tenant_id=tenant_id), object_id)
     return runs.values_list(
         "projection_epoch",
@@ -58,6 +59,9 @@ def run_version(tenant_id: uuid.UUID, object_id: str, **ignored: Any) -> Any:
         _latest(Command.objects.filter(run=OuterRef("pk")), "run", COMMAND_TIMES),
         _latest(EventDelivery.objects.filter(run=OuterRef("pk")), "run", DELIVERY_TIMES),
         _latest(HumanTask.objects.filter(run=OuterRef("pk")), "run", TASK_TIMES),
+        _first(replays, "id"),
+        _first(replays, "status"),
+        _first(replays, "current_step_path"),
     ).first()
 
 
