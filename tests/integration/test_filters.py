@@ -33,7 +33,7 @@ RUNS = "admin:workflows_run_changelist"
 def test_each_field_of_the_filter_form_has_a_label(tenant: Any) -> None:
     page = member_of(tenant).get(reverse(RUNS)).content.decode()
     form = page.partition("data-drop-empty>")[2].partition("</form>")[0]
-    labels = set(re.findall(r'<label class="f" for="([^"]+)"', form))
+    labels = set(re.findall(r'<label class="f"\s+for="([^"]+)"', form))
     fields = re.findall(r'<(?:input|select)(?! type="hidden")[^>]+>', form)
     assert len(fields) > 15
     for field in fields:
