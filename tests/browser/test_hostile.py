@@ -31,6 +31,9 @@ NOT_ISOLATED = """() => {
     return [...new Set(found)].slice(0, 4);
 }"""
 
+# The page is resized, not loaded again. The last width is that of a phone, at which the next page is loaded.
+WIDTHS = (1920, 1440, 768, 390)
+
 
 @pytest.mark.timeout(900)
 def test_hostile_values_are_shown_as_text(site: str, browser: Any, database: None) -> None:
@@ -49,8 +52,10 @@ def test_hostile_values_are_shown_as_text(site: str, browser: Any, database: Non
             problems.append(f"{place.name}: status {response.status}")
         if page.evaluate("() => window.hostile"):
             problems.append(f"{place.name}: markup of a value was executed")
-        if wide := page.evaluate(TOO_WIDE):
-            problems.append(f"{place.name}: wider than the screen: {wide}")
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 844})
+            if wide := page.evaluate(TOO_WIDE):
+                problems.append(f"{place.name}: wider than the screen of {width} px: {wide}")
         problems += [f"{place.name}: not isolated: {found}" for found in page.evaluate(NOT_ISOLATED)]
         problems += [f"{place.name}: {error}" for error in errors]
         errors.clear()
