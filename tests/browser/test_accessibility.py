@@ -199,4 +199,6 @@ def sign_in_as(page: Any, site: str, name: str, password: str = PASSWORD) -> Non
 
 def problems_of(page: Any, name: str) -> list[str]:
     page.evaluate("document.fonts.ready")
-    return [f"{name}, {problem}" for problem in (*too_wide(page), *serious_findings(page))]
+    wide = list(too_wide(page))
+    page.evaluate("for (const menu of document.querySelectorAll('main details')) menu.open = true")
+    return [f"{name}, {problem}" for problem in (*wide, *serious_findings(page))]
