@@ -97,7 +97,7 @@ def test_cancel_is_refused_while_temporal_is_stopped_and_accepted_afterwards(
         assert (refused.status_code, refused.json()["error"]["code"]) == (409, "WORKFLOW_TEMPORAL_CANCEL_FAILED")
         assert api_view_of(api, run["id"]) == before
     finally:
-        stack.devstack("start", "temporal")
+        stack.start_program("temporal")
     accepted = eventually(lambda: _accepted(api, run["id"]), what="the cancel is accepted")
     ended = run_of(api, ticket, "CANCELED")
     assert ended["id"] == run["id"]
@@ -143,7 +143,7 @@ def test_events_are_accepted_while_celery_is_stopped(stack: Stack, api: httpx.Cl
         for key in keys:
             post_event(api, "TICKET_CUSTOMER_REPLIED", ticketId=key)
     finally:
-        stack.devstack("start", "celery")
+        stack.start_program("celery")
     for key in keys:
         run_of(api, key, "SUCCEEDED")
 
@@ -156,7 +156,7 @@ def test_events_are_accepted_while_the_broker_is_stopped(stack: Stack, api: http
         ready = httpx.get(f"{stack.credentials()['url']}/readyz", trust_env=False, timeout=30)
         assert (ready.status_code, ready.json()["checks"]["broker"][:4]) == (503, "down")
     finally:
-        stack.devstack("start", "redis")
+        stack.start_program("redis")
     run_of(api, ticket, "SUCCEEDED")
 
 

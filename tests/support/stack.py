@@ -87,6 +87,10 @@ class Stack:
         """Stop a program as `devstack stop NAME` does, without the time that the command needs to start."""
         Control(self.home, lambda _: None).stop(name)
 
+    def start_program(self, name: str) -> None:
+        """Start a program as `devstack start NAME` does, without that time. The program may not be ready yet."""
+        Control(self.home, lambda _: None).start(name)
+
     def pid_of(self, name: str) -> int:
         state = Supervisor(self.home).state(name)
         assert state.state == "RUNNING", f"the program {name} is not running: {state}"
