@@ -1,4 +1,4 @@
-"""Web servers, Celery workers and the stream consumer are killed under load at every crash point, several times.
+"""Web servers, Celery workers and the stream consumer are killed under load at every crash point, twice.
 
 Afterwards every accepted event is in exactly one final state, and every effect has happened exactly once. The Temporal
 worker is killed in `tests/temporal/test_crashes.py`.
@@ -21,7 +21,7 @@ from tests.support.crash_programs import SWEEP_SECONDS, KillPlan, Programs, load
 from tests.support.crash_supervisor import SLOTS
 
 SEED = int(os.environ.get("POINTSMAN_CRASH_SEED", "2026"))
-ROUNDS = int(os.environ.get("POINTSMAN_CRASH_ROUNDS", "4"))  # kills at each point
+ROUNDS = int(os.environ.get("POINTSMAN_CRASH_ROUNDS", "2"))  # kills at each point
 KILLS_SECONDS, RECOVERY_SECONDS = 480, 180  # several times what an idle machine needs
 FEED_SECONDS, LONGEST_FEED_SECONDS = 0.05, 0.8
 MAX_BACKLOG = 10
