@@ -70,7 +70,7 @@ def test_times_are_local_until_the_member_chooses_utc(maya: Any, site: str) -> N
 
     def zone() -> str:
         """Return the zone in the full text of a time, as in `2026-11-29 13:47:20.000 CET = ...`."""
-        return str(maya.locator("main time").first.get_attribute("title")).partition(" = ")[0].rpartition(" ")[2]
+        return str(maya.locator("main time[title]").first.get_attribute("title")).partition(" = ")[0].rpartition(" ")[2]
 
     assert zone() == "CET"
     maya.locator(".me summary").click()
