@@ -79,7 +79,8 @@ def _api_runs() -> Iterator[Cell]:
     yield write_cell("run-terminate", ADMIN, "run")
     for name in ("hold", "release"):
         yield write_cell(f"run-{name}", ADMIN, "run")
-    yield Cell("api:run-verify", "POST", VIEWER, ("run",), lambda ids: {}, writes=False)
+    # A comparison sets or clears the mark "drift", as the reconciler does.
+    yield Cell("api:run-verify", "POST", VIEWER, ("run",), lambda ids: {})
     yield write_cell("run-verify", OPERATOR, "run", body=lambda ids: {"repair": True}, variant="repair")
     yield write_cell("task-complete", OPERATOR, "task", body=lambda ids: {"response": {}})
     yield write_cell("task-claim", OPERATOR, "task", users_only=True)
