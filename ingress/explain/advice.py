@@ -157,7 +157,8 @@ def _rest(counts: dict[str, int]) -> str:
 def _without_target(explained: dict[str, Any]) -> Advice:
     # The key was right, so a key that is almost the same belongs to another case.
     if explained["outcome"]["code"] == OutcomeCode.WAIT_CLOSED:
-        return Advice(to_do=LATE_TO_DO)
+        unsure = next((wait for wait in explained["routing"]["waits"] if wait["run_differs"]), None)
+        return Advice(to_do=LATE_TO_DO) if unsure is None else _compare(unsure)
     near = _best(explained)
     if near is not None:
         return near
@@ -178,6 +179,22 @@ def _without_target(explained: dict[str, Any]) -> Advice:
     )
 
 
+def _compare(wait: dict[str, Any]) -> Advice:
+    run = {"run_id": str(wait["run_id"]), "run_name": f"{wait['definition']} {wait['key']}"}
+    return Advice(to_do="The rows of this run differ from Temporal. Open the run and compare it with Temporal.", **run)
+
+
+def _equally_alike(near: dict[str, Any], explained: dict[str, Any]) -> list[str]:
+    """Return the keys of the open waits for this event that are as much alike as this one, in the order of the text."""
+    return sorted(
+        other["key"]
+        for other in explained["routing"]["near_misses"]
+        if (other["wait_status"], other["event_name"]) == (near["wait_status"], near["event_name"])
+        and (other["event_key"], other["likeness"]) == (near["event_key"], near["likeness"])
+        and not other["run_differs"]
+    )
+
+
 def _best(explained: dict[str, Any]) -> Advice | None:
     """Return the advice for the most alike near miss that an operator can use, or None."""
     for near in explained["routing"]["near_misses"]:
@@ -194,6 +211,13 @@ def _best(explained: dict[str, Any]) -> Advice | None:
                 **run,
             )
         if is_almost_the_key(near):
+            alike = _equally_alike(near, explained)
+            if len(alike) > 1:
+                return _send(
+                    f"{len(alike)} open runs wait for this event with keys that are equally alike: {', '.join(alike)}."
+                    " Ask the sender which one is meant, and send the event again with that key.",
+                    "Send with another key…",
+                )
             return _send(
                 "An open run waits for this event with a key that is almost the same"
                 f" ({near['likeness'][:1].lower()}{near['likeness'][1:]}). If the event is meant for that run, send it"

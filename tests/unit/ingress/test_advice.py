@@ -21,7 +21,7 @@ def near(
 
 def explained(*near_misses: dict[str, Any], keys: list[str] | None = None, **changes: Any) -> dict[str, Any]:
     keys = ["TCK-4417"] if keys is None else keys
-    routing = {"routed_at": "now", "attempts": 1, "near_misses": near_misses_ordered(near_misses, keys)}
+    routing = {"routed_at": "now", "attempts": 1, "waits": [], "near_misses": near_misses_ordered(near_misses, keys)}
     return {
         "event_type": "REPLIED",
         "conflict_of": None,
@@ -110,6 +110,18 @@ ALMOST = {"key": "TCK-4471", "replaces": "TCK-4417"}
             {},
         ),
         (explained(near("TCK-4417", wait_status="RESOLVED"), code="wait_closed"), "still needed", "", {}),
+        (
+            explained(code="wait_closed", routing={"waits": [near("TCK-4417"), near("TCK-4417", differs=True)]}),
+            "compare it with Temporal",
+            "",
+            {},
+        ),
+        (
+            explained(near("TCK-4418"), near("TCK-4416"), near("TCK-4415", differs=True)),
+            "2 open runs wait for this event with keys that are equally alike: TCK-4416, TCK-4418.",
+            "send",
+            {},
+        ),
         (explained(near("TCK-4471", wait_status="RESOLVED")), "with the sender", "what_if", {}),
         (explained(near("TCK-4471", differs=True)), "with the sender", "what_if", {}),
         (explained(near(HIDDEN)), "with the sender", "what_if", {}),
