@@ -84,6 +84,6 @@ def test_the_frame_counts_with_one_statement_and_names_role_and_tenant(maya: Cli
     assert re.search(r'Tasks\s*<span class="n">6</span>', page)
     assert re.search(r'Dead letters\s*<span class="n hot">2</span>', page)
     assert "<small>Operator</small>" in page
-    assert '<span class="tenant">Northgate desk</span>' in page
+    assert '<span class="tenant" title="Northgate desk">Northgate desk</span>' in page
     assert '<a class="skip" href="#main">' in page
     assert "chart.js" not in page

@@ -133,7 +133,7 @@ def test_start_without_the_tick_stays_on_the_page_of_the_incident(
     assert (response.status_code, response.request["PATH_INFO"]) == (200, page_of(incident))
     card = " ".join(response.content.decode().split()).split('id="replay"')[1].split("</section>")[0]
     for text in (
-        'name="accept_repeats" aria-invalid="true" aria-describedby="e-repeats" autofocus',
+        'name="accept_repeats" form="bulk-start" aria-invalid="true" aria-describedby="e-repeats" autofocus',
         "Nothing was started. Tick that a second effect is acceptable.",
         'value="the bank is back"',
         f'value="{runs["PAY-3"].id}" checked',
