@@ -180,8 +180,11 @@ def _without_target(explained: dict[str, Any]) -> Advice:
 
 
 def _compare(wait: dict[str, Any]) -> Advice:
-    run = {"run_id": str(wait["run_id"]), "run_name": f"{wait['definition']} {wait['key']}"}
-    return Advice(to_do="The rows of this run differ from Temporal. Open the run and compare it with Temporal.", **run)
+    return Advice(
+        to_do="The rows of this run differ from Temporal. Open the run and compare it with Temporal.",
+        run_id=str(wait["run_id"]),
+        run_name=f"{wait['definition']} {wait['key']}",
+    )
 
 
 def _equally_alike(near: dict[str, Any], explained: dict[str, Any]) -> list[str]:

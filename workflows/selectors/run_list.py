@@ -165,6 +165,7 @@ def _of_search(runs: QuerySet[Run], tenant_id: uuid.UUID) -> tuple[str, Sequence
         When(Exists(_retries(tenant_id).filter(run=OuterRef("pk"))), then=Value(RETRYING)),
         default=F("status"),
     )
-    counted = runs.order_by().annotate(shown_status=shown).values("shown_status")
+    # Without an order, PostgreSQL can begin with the runs of other tenants: it takes the matches as spread evenly.
+    counted = runs.order_by("-created_at").annotate(shown_status=shown).values("shown_status")
     sql, values = counted[: MOST_COUNTED + 1].query.sql_with_params()
     return f"SELECT shown_status, count(*) FROM ({sql}) AS counted GROUP BY shown_status", values  # noqa: S608
