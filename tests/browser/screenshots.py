@@ -81,16 +81,21 @@ def test_take(site: str, browser: Any, story: Desk, suffix: str, width: int, hei
     for person, places in (("Maya", addresses(story)), ("Nora", administration(story))):
         context = member_context(browser, site, story.users[person], **shape)
         page = context.new_page()
-        worker_record("celery@desk")
+        record_life()
         page.goto(f"{site}/admin/")  # this page writes the cookie with the time zone
         for name, address in places.items():
-            worker_record("celery@desk")
-            sweep_record()
+            record_life()
             take(page, site + address, FOLDER / f"{name}{suffix}.png")
         context.close()
     visitor = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
     take(visitor.new_page(), f"{site}/account/login/", FOLDER / f"sign-in{suffix}.png")
     visitor.close()
+
+
+def record_life() -> None:
+    """Record a Celery worker and a sweep, as a running portal does it. Otherwise the pictures would show warnings."""
+    worker_record("celery@desk")
+    sweep_record()
 
 
 def take(page: Any, address: str, file: Path) -> None:
