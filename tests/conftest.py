@@ -170,9 +170,15 @@ def tenant_with_workers(tenant: Any, temporal_worker: None, celery_worker: None)
 
 
 @pytest.fixture
-def no_dispatcher(settings: Any) -> None:
-    """Send Celery messages to a queue without a worker, so that only the test routes and delivers events."""
+def no_dispatcher(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send Celery messages to a queue without a worker, so that only the test routes and delivers events.
+
+    After an outage of Temporal in an earlier test, the deliveries of this process would pause.
+    """
+    from ingress.dispatch import delivery
+
     settings.CELERY_TASK_DEFAULT_QUEUE = "no-worker"
+    monkeypatch.setattr(delivery._pause, "until", 0.0)
 
 
 @pytest.fixture
