@@ -261,7 +261,9 @@ def linked_numbers(client: Client) -> dict[str, int]:
         for row in page.context_data["definitions"]
         if row.failed
     }
-    numbers |= {item.url: int(item.value) for item in page.context_data["health"] if item.url}
+    numbers |= {
+        item.url: int(item.value) for item in page.context_data["health"] if item.url and item.value.isdecimal()
+    }
     text = page.content.decode()
     assert [url for url in numbers if url.replace("&", "&amp;") not in text] == []
     return numbers

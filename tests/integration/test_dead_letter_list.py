@@ -14,6 +14,7 @@ from tests.support.members import member_of
 from workflows.models import EventDelivery
 from workflows.selectors import counts
 
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
 ADDRESS = reverse("admin:workflows_eventdelivery_changelist")
 
 

@@ -223,19 +223,11 @@ def agreeing_runs(runs: QuerySet[Run]) -> QuerySet[Run]:
 
 
 def _retrying(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
-    return runs.filter(id__in=_run_ids(long_retries(tenant_id)))
+    return runs.filter(id__in=long_retries(tenant_id).order_by().values("run"))
 
 
 def _overdue(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
-    return runs.filter(id__in=_run_ids(overdue_waits(tenant_id)))
-
-
-def _run_ids(waits: QuerySet[RunWait]) -> list[uuid.UUID]:
-    """Return the runs of the waits. Cost: one statement.
-
-    For a subquery, PostgreSQL can search the waits again for each run of the tenant.
-    """
-    return list(waits.order_by().values_list("run_id", flat=True).distinct())
+    return runs.filter(id__in=overdue_waits(tenant_id).order_by().values("run"))
 
 
 _RUNS: dict[RunProblem, Callable[[QuerySet[Run], uuid.UUID], QuerySet[Run]]] = {
