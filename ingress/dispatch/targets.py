@@ -49,9 +49,8 @@ class TriggerHeld(Exception):
 def event_deliver_to_wait(delivery: EventDelivery) -> tuple[str, str]:
     """Signal the event to the run of the wait. Return the next status of the delivery and a reason.
 
-    The status is normally `sent`. It is `late` if the run has ended, or if Temporal does not know it. The reconciler
-    then compares the run at once. It is `filtered` if the sender may not complete
-    the human task.
+    The status is normally `sent`. It is `late` if the run has ended, or if Temporal does not know it. Such a run is
+    compared at once. The status is `filtered` if the sender may not complete the human task.
 
     Errors: TemporalError if Temporal did not accept the signal; the caller retries.
     """

@@ -188,13 +188,15 @@ def _compare(wait: dict[str, Any]) -> Advice:
 
 
 def _equally_alike(near: dict[str, Any], explained: dict[str, Any]) -> list[str]:
-    """Return the keys of the open waits for this event that are as much alike as this one, in the order of the text."""
+    """Return the keys of the open waits for this event that are as much alike as this one, each once."""
     return sorted(
-        other["key"]
-        for other in explained["routing"]["near_misses"]
-        if (other["wait_status"], other["event_name"]) == (near["wait_status"], near["event_name"])
-        and (other["event_key"], other["likeness"]) == (near["event_key"], near["likeness"])
-        and not other["run_differs"]
+        {
+            other["key"]
+            for other in explained["routing"]["near_misses"]
+            if (other["wait_status"], other["event_name"]) == (near["wait_status"], near["event_name"])
+            and (other["event_key"], other["likeness"]) == (near["event_key"], near["likeness"])
+            and not other["run_differs"]
+        }
     )
 
 
@@ -217,7 +219,7 @@ def _best(explained: dict[str, Any]) -> Advice | None:
             alike = _equally_alike(near, explained)
             if len(alike) > 1:
                 return _send(
-                    f"{len(alike)} open runs wait for this event with keys that are equally alike: {', '.join(alike)}."
+                    f"Open runs wait for this event with {len(alike)} keys that are equally alike: {', '.join(alike)}."
                     " Ask the sender which one is meant, and send the event again with that key.",
                     "Send with another key…",
                 )

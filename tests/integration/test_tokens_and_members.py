@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
+from django.db import DatabaseError
 from django.test import Client
 from django.utils import timezone
 
@@ -198,6 +199,21 @@ def test_command_deactivates_an_account_and_sets_its_password(tenant: Any, monke
     account.save()
     with pytest.raises(CommandError, match="identity provider"):
         run("account", "password", str(account))
+
+
+def test_password_is_not_changed_without_a_row_in_the_log(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: Any) -> None:
+        raise DatabaseError("the log is closed")
+
+    account = make_account("maya")
+    join(tenant, account)
+    before = account.password
+    monkeypatch.setattr(SignInRecord.objects, "create", fail)
+    monkeypatch.setattr("sys.stdin", io.StringIO("a long enough phrase\n"))
+    with pytest.raises(DatabaseError):
+        run("account", "password", str(account))
+    account.refresh_from_db()
+    assert account.password == before
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from typing import Any
 from django.contrib.auth import get_user_model, password_validation
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
+from django.db import transaction
 
+from portal.database_router import SIGNIN
 from portal.management.commands.create_admin import read_password
 from workflows.errors import InputInvalid
 from workflows.management.subcommands import SubcommandsCommand
@@ -52,8 +54,9 @@ class Command(SubcommandsCommand):
         except ValidationError as error:
             raise CommandError(f"{' '.join(error.messages)} Nothing was changed.") from error
         account.set_password(password)
-        account.save(update_fields=["password"])
-        sign_in_record(kind=SignInKind.PASSWORD_CHANGED, account=account, origin=Origin(by_name=options["by"]))
+        with transaction.atomic(using=SIGNIN):  # no change without its row in the log of sign-ins
+            account.save(update_fields=["password"])
+            sign_in_record(kind=SignInKind.PASSWORD_CHANGED, account=account, origin=Origin(by_name=options["by"]))
         self.stdout.write(f"{account} has the new password. All sessions of the account have ended.")
 
     def _switch(self, options: dict[str, Any], *, is_active: bool) -> None:
@@ -62,7 +65,8 @@ class Command(SubcommandsCommand):
             raise CommandError(f"{account} is {state} already. Nothing was changed.")
         account.is_active = is_active
         account.changed_by = options["by"]  # for the log of sign-ins, which a signal writes
-        account.save(update_fields=["is_active"])
+        with transaction.atomic(using=SIGNIN):
+            account.save(update_fields=["is_active"])
         self.stdout.write(f"{account} is {state}.")
 
 

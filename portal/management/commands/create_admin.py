@@ -10,7 +10,9 @@ from typing import Any
 from django.contrib.auth import get_user_model, password_validation
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
+from django.db import transaction
 
+from portal.database_router import SIGNIN
 from workflows.errors import PortalError
 from workflows.management.scoped import SystemCommand
 from workflows.services.accounts import account_save
@@ -40,13 +42,13 @@ class Command(SystemCommand):
             account.full_clean()
         except ValidationError as error:
             raise CommandError(f"{' '.join(error.messages)} Nothing was created.") from error
+        origin = Origin(by_name="manage.py")
         try:
-            account_save(account)
+            with transaction.atomic(using=SIGNIN):  # no account without its row in the log of sign-ins
+                account_save(account)
+                sign_in_record(kind=SignInKind.ACCOUNT_CREATED, account=account, detail="superuser", origin=origin)
         except PortalError as error:
             raise CommandError(f"{error.code}: {error.message} Nothing was created.") from error
-        sign_in_record(
-            kind=SignInKind.ACCOUNT_CREATED, account=account, detail="superuser", origin=Origin(by_name="manage.py")
-        )
         self.stdout.write(
             f"The administrator {account.get_username()} exists. Create a tenant:"
             " manage.py tenant create SLUG --name NAME"

@@ -118,9 +118,15 @@ ALMOST = {"key": "TCK-4471", "replaces": "TCK-4417"}
         ),
         (
             explained(near("TCK-4418"), near("TCK-4416"), near("TCK-4415", differs=True)),
-            "2 open runs wait for this event with keys that are equally alike: TCK-4416, TCK-4418.",
+            "Open runs wait for this event with 2 keys that are equally alike: TCK-4416, TCK-4418.",
             "send",
             {},
+        ),
+        (
+            explained(near("TCK-4418"), near("TCK-4418")),
+            "with the key TCK-4418",
+            "send",
+            {"key": "TCK-4418", "replaces": "TCK-4417"},
         ),
         (explained(near("TCK-4471", wait_status="RESOLVED")), "with the sender", "what_if", {}),
         (explained(near("TCK-4471", differs=True)), "with the sender", "what_if", {}),
