@@ -13,7 +13,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 ZONE_COOKIE, UTC_COOKIE = "pointsman_zone", "pointsman_utc"
-PAGES = "/admin/"
+# An invitation says until when it can be used.
+PAGES = ("/admin/", "/account/", "/invitation")
 
 
 class TimeZoneMiddleware:

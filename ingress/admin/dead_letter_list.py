@@ -87,9 +87,11 @@ def _target(delivery: EventDelivery) -> str:
 
 
 def deliveries_of(deliveries: QuerySet[EventDelivery], status: str) -> QuerySet[EventDelivery]:
-    """Return the deliveries of one chip."""
+    """Return the deliveries of one chip. Each delivery has one chip beside "All", so the numbers add up."""
     if status == HELD:
         return held_deliveries(deliveries).order_by()
+    if status == DeliveryStatus.PENDING:  # a start on hold is pending too, and has its own chip
+        return deliveries.filter(status=status, held_since__isnull=True)
     return deliveries if status == ALL else deliveries.filter(status=status)
 
 

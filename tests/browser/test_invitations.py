@@ -41,9 +41,10 @@ def test_expired_invitation_says_what_to_do_and_has_no_form(
 
 
 def test_invited_person_joins_and_signs_in(browser: Any, site: str, tenant: Any, settings: Any) -> None:
-    page = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
+    page = browser.new_context(viewport={"width": 390, "height": 844}, timezone_id="Asia/Tokyo").new_page()
     page.goto(invited(site, tenant, settings))
     page.wait_for_selector("input[name=username]")
+    assert " JST" in page.inner_text("main")
     assert page.url == f"{site}/invitation"  # the code is not in the address any more
     assert page.evaluate(TOO_WIDE) == []
     name = f"anna-{tenant.slug}"
@@ -56,6 +57,7 @@ def test_invited_person_joins_and_signs_in(browser: Any, site: str, tenant: Any,
     page.fill("input[name=password]", "a long enough phrase")
     page.click("button[type=submit]")
     page.wait_for_url("**/admin/")
+    assert "times in JST" in page.inner_text("main")  # the first page after the sign-in
     assert TenantMembership.objects.get(tenant=tenant, user__username=name).role == "author"
     for listing in ("tenant", "tenantmembership", "invitation"):
         user = get_user_model().objects.get(pk=member_of(tenant, role="admin", superuser=True).session["_auth_user_id"])

@@ -56,7 +56,7 @@ def sign_in_through(page: Any, site: str, tenant: Any, subject: str) -> None:
 
 
 def new_page(browser: Any) -> Any:
-    page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    page = browser.new_context(viewport={"width": 1440, "height": 900}, timezone_id="Asia/Tokyo").new_page()
     page.set_default_timeout(60_000)
     return page
 
@@ -76,6 +76,7 @@ def test_group_becomes_the_role_and_the_loss_of_the_group_ends_the_membership(
     page = new_page(browser)
     sign_in_through(page, site, tenant, subject)
     assert page.url == f"{site}/admin/"
+    assert "times in JST" in page.inner_text("main")  # the first page after the sign-in
     account = account_of(subject)
     assert account.username == f"jonas@{tenant.slug}"
     assert (account.email, account.has_usable_password()) == ("", False)

@@ -29,7 +29,7 @@ def deliver(tenant: Any, key: str, status: str, **fields: Any) -> None:
 def test_each_chip_counts_the_list_behind_it(tenant: Any, query: dict[str, str]) -> None:
     for key, status, fields in (
         ("K-1", "dead", {}), ("K-2", "dead", {"created_at": "2025-12-24T12:00:00Z"}), ("K-3", "late", {}),
-        ("K-4", "pending", {"held_since": "2026-02-01T12:00:00Z"}),
+        ("K-4", "pending", {"held_since": "2026-02-01T12:00:00Z"}), ("K-5", "pending", {}),
     ):  # fmt: skip
         deliver(tenant, key, status, **fields)
     client = member_of(tenant)
@@ -37,6 +37,8 @@ def test_each_chip_counts_the_list_behind_it(tenant: Any, query: dict[str, str])
     for chip in chips:
         rows = client.get(ADDRESS + chip["query"]).context["rows"]
         assert chip["number"] == str(len(rows)), chip
+    *parts, everything = (int(chip["number"]) for chip in chips)
+    assert sum(parts) == everything
     assert chips[0]["number"] == ("1" if {"q", "created_at_to_0"} & set(query) else "2")
 
 

@@ -84,6 +84,8 @@ def test_hover_and_focus_show_the_full_time_in_the_zone_and_in_utc() -> None:
         ("/admin/", {"pointsman_zone": "Europe/Berlin", "pointsman_utc": "1"}, "UTC"),
         ("/admin/", {"pointsman_zone": "../../etc/passwd"}, "UTC"),
         ("/admin/", {"pointsman_zone": "Mars/Olympus"}, "UTC"),
+        ("/invitation", {"pointsman_zone": "Europe/Berlin"}, "CET"),
+        ("/account/security/", {"pointsman_zone": "Europe/Berlin"}, "CET"),
         ("/api/v1/runs", {"pointsman_zone": "Europe/Berlin"}, "UTC"),
     ],
 )
