@@ -79,6 +79,8 @@ SCHEDULE = {
     "active": Mark("Active", "ok", "green"),
     "paused": Mark("Paused", "held", "amber"),
     "failing": Mark("Failing", "failed", "red"),
+    "missing": Mark("Not in Temporal", "warn", "red"),
+    "unchecked": Mark("Not compared", "unknown", "amber"),
 }
 DEFINITION = {
     "published": Mark("Published", "ok", "green"),

@@ -10,6 +10,7 @@ from django.utils.text import Truncator
 
 from workflows.selectors.attention import EventProblem, RunProblem
 from workflows.selectors.dashboard import MOST_COUNTED, Backlog, Problem
+from workflows.selectors.schedules import ScheduleProblem
 from workflows.statuses import CommandAction, OutcomeCode
 
 LONGEST_REASON = 140
@@ -135,6 +136,15 @@ def _job(facts: Facts) -> First:
     return First(f"{facts['action'].title()} {runs}", page, f"{of} waits for you".strip())
 
 
+def _schedule(facts: Facts) -> First:
+    page = reverse("admin:workflows_schedule_change", args=[facts["id"]])
+    return First(facts["name"], page, f"of {facts['definition']}: {Truncator(facts['why']).chars(LONGEST_REASON)}")
+
+
+def _schedules(problem: ScheduleProblem) -> str:
+    return f"workflows_schedule_changelist?problem={problem}"
+
+
 def _runs(problem: RunProblem) -> str:
     return f"workflows_run_changelist?problem={problem}"
 
@@ -188,6 +198,10 @@ KINDS = {
         "workflows_command_changelist?state__exact=unknown", _command,
     ),
     "drift": Kind("warn", "amber", "Runs that differ from Temporal", "drift", _runs(RunProblem.DRIFT), _reason),
+    "schedules": Kind(
+        "clock", "amber", "Schedules that differ from Temporal", "changed schedules",
+        _schedules(ScheduleProblem.DIFFERS), _schedule,
+    ),
     "held": Kind(
         "held", "grey", "Starts on hold", "held starts", "workflows_eventdelivery_changelist?status=held", _held,
         "since",
@@ -221,6 +235,10 @@ def list_address(address: str) -> str:
 
 def overdue_address() -> str:
     return list_address(KINDS["overdue"].address)
+
+
+def unchecked_schedules_address() -> str:
+    return list_address(_schedules(ScheduleProblem.UNCHECKED))
 
 
 def unchecked_address() -> str:

@@ -23,6 +23,7 @@ from workflows.models import Definition
 from workflows.models.statements import statement_limit
 from workflows.selectors.due import KINDS, RETRY, DuePage, due_counts, due_page
 from workflows.selectors.retry_limits import Place, retry_limits
+from workflows.selectors.schedules import DOUBT_WORDS
 from workflows.selectors.versions import dashboard_version
 
 PAGE_AGE_SECONDS = 15
@@ -80,7 +81,7 @@ def next_page(site: AdminSite, request: HttpRequest) -> HttpResponse:
 
 
 def due_rows(rows: list[dict[str, Any]], limits: dict[Place, int]) -> list[dict[str, Any]]:
-    """Return rows of `workflows.selectors.due` with `url`, `label`, `icon` and `words`.
+    """Return rows of `workflows.selectors.due` with `url`, `label`, `icon`, `words`, and the `doubt` in words.
 
     `limits` are the numbers of attempts of `retry_places`.
     """
@@ -102,7 +103,8 @@ def _row(row: dict[str, Any], limit: int | None) -> dict[str, Any]:
         words = attempt_text(row["attempt"] + 1, limit).capitalize()
     page = _PAGES.get(row["kind"])
     url = reverse(f"admin:{page}", args=[row["id"]]) if page else _run_url(row["run"])
-    return {**row, "icon": icon, "words": words, "url": url, "label": row.get("key") or row["definition"]}
+    label, doubt = row.get("key") or row["definition"], DOUBT_WORDS.get(row.get("doubt", ""), "")
+    return {**row, "icon": icon, "words": words, "url": url, "label": label, "doubt": doubt}
 
 
 def _run_url(run_id: str) -> str:

@@ -11,7 +11,7 @@ from django.core.cache import caches
 from django.utils import timezone
 
 from portal.celery_workers import CeleryState, celery_state
-from portal.pages.attention import count_text, overdue_address, unchecked_address
+from portal.pages.attention import count_text, overdue_address, unchecked_address, unchecked_schedules_address
 from workflows.selectors.attention import CHECKED_WITHIN
 from workflows.selectors.dashboard import Backlog, Problem
 from workflows.templatetags.pointsman import duration
@@ -106,6 +106,7 @@ def health_items(found: Servers, backlog: Backlog, *, overdue: Problem, lag_seco
         ),
         _freshness(lag_seconds, found.queues),
         _checked(backlog),
+        _schedules(backlog),
         _overdue(overdue),
     ]
 
@@ -212,6 +213,23 @@ def _checked(backlog: Backlog) -> Item:
         to_do,
         unchecked_address() if backlog.unchecked else "",
         note="A check is a comparison with Temporal, or a write of the run's own workflow.",
+    )
+
+
+def _schedules(backlog: Backlog) -> Item:
+    name, limit = "Oldest check of a schedule", f"{CHECKED_WITHIN.total_seconds() / 60:.0f} min"
+    to_do = "Check that a Celery worker and Celery beat run. A schedule that Temporal lost starts no runs."
+    if not backlog.schedules:
+        return Item(name, GOOD, "–", "no schedule exists", limit, to_do)
+    since = backlog.schedules_since
+    return Item(
+        name,
+        WARNING if backlog.schedules_unchecked else GOOD,
+        "never" if since is None else duration(_age(since)),
+        f"{count_text(backlog.schedules)} schedule{'' if backlog.schedules == 1 else 's'}",
+        limit,
+        to_do,
+        unchecked_schedules_address() if backlog.schedules_unchecked else "",
     )
 
 

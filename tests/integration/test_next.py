@@ -9,25 +9,21 @@ from django.core.cache import caches
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.text import capfirst
 
 from tests.support.events import open_wait
 from tests.support.factories import make_run, make_tenant
 from tests.support.members import member_of
 from tests.support.plans import conditions_of, copies
-from tests.support.problems import MINUTE, add_retry, add_task, ago, dashboard
+from tests.support.problems import MINUTE, add_retry, add_schedule, add_task, ago, dashboard
 from tests.support.statements import sent_statements
-from workflows.models import Run, Schedule
+from workflows.admin.schedules import state_of
+from workflows.models import Definition, Run, Schedule
 from workflows.selectors import due
 from workflows.selectors.keyset import rows_after
 from workflows.statuses import Role
 
 pytestmark = pytest.mark.usefixtures("no_dispatcher")
-
-
-def add_schedule(tenant: Any, run: Run, **fields: Any) -> Schedule:
-    values = {"name": "nightly", "origin": "portal", "kind": "recurring", "cron": "0 3 * * *"}
-    values["temporal_schedule_id"] = fields.get("name", "nightly")
-    return Schedule.objects.create(tenant=tenant, definition=run.definition, **{**values, **fields})
 
 
 def add_everything(tenant: Any) -> Run:
@@ -41,13 +37,13 @@ def add_everything(tenant: Any) -> Run:
     open_wait(tenant, run=run, key="T-3", deadline_at=ago(timedelta(seconds=5)), step_id="just now")
     open_wait(tenant, run=run, kind="time", name="", key="", deadline_at=now + 9 * MINUTE, step_id="pause")
     open_wait(tenant, run=run, kind="quota", name="", key="", deadline_at=now + 10 * MINUTE, step_id="limited")
-    add_schedule(tenant, run, next_run_at=now + 11 * MINUTE)
+    add_schedule(tenant, run.definition, next_run_at=now + 11 * MINUTE)
     open_wait(tenant, run=run, kind="human", name="", key="", deadline_at=now + 3 * MINUTE)
     open_wait(tenant, run=run, key="T-4")
     open_wait(tenant, run=run, key="T-5", status="RESOLVED", deadline_at=now + MINUTE)
     add_task(tenant, status="completed", due_at=now + MINUTE)
-    add_schedule(tenant, run, name="paused", next_run_at=now + MINUTE, is_paused=True)
-    add_schedule(tenant, run, name="removed", next_run_at=now + MINUTE, removed_at=now)
+    add_schedule(tenant, run.definition, name="paused", next_run_at=now + MINUTE, is_paused=True)
+    add_schedule(tenant, run.definition, name="removed", next_run_at=now + MINUTE, removed_at=now)
     return retry
 
 
@@ -91,6 +87,39 @@ def test_card_of_the_dashboard_begins_with_few_overdue_rows(tenant: Any) -> None
     steps = page.context_data["next_steps"]
     assert [row["name"] for row in steps] == ["late 9", "late 8", "late 7", "Approve it"]
     assert "2 more whose time has passed" in page.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("fields", "words", "state"),
+    [
+        ({}, "", "active"),
+        ({"sync_error": {"code": "TEMPORAL_REFUSED", "message": "no"}}, "not in Temporal", "missing"),
+        ({"sync_error": {"code": "TEMPORAL_UNAVAILABLE"}}, "not compared with Temporal", "unchecked"),
+        ({"last_synced_at": ago(13 * MINUTE)}, "not compared with Temporal", "unchecked"),
+        ({"last_synced_at": None}, "not compared with Temporal", "unchecked"),
+    ],
+)
+def test_time_of_a_schedule_is_promised_only_if_temporal_has_it(
+    tenant: Any, fields: dict[str, Any], words: str, state: str
+) -> None:
+    """The page Next, the dashboard and the list of schedules agree. A doubtful time is never overdue."""
+    add_schedule(tenant, next_run_at=ago(5 * MINUTE), **fields)
+    client = member_of(tenant, role=Role.VIEWER)
+    page, card = opened(client), dashboard(client)
+    for (row,) in (page.context_data["rows"], card.context_data["next_steps"]):
+        assert (row["doubt"], row["is_overdue"]) == (words, not words)
+    assert [capfirst(words) in page.content.decode(), words in card.content.decode()] == [True, True]
+    (listed,) = client.get(reverse("admin:workflows_schedule_changelist")).context_data["cl"].result_list
+    assert state_of(listed)[0] == state
+
+
+def test_schedule_of_a_definition_that_starts_no_runs_is_not_next(tenant: Any) -> None:
+    changes = ({"is_paused": True}, {"archived_at": timezone.now()}, {"published_version": None})
+    for number, change in enumerate(changes):
+        schedule = add_schedule(tenant, next_run_at=timezone.now() + MINUTE, name=f"n{number}")
+        Definition.objects.filter(id=schedule.definition_id).update(**change)
+    add_schedule(tenant, next_run_at=timezone.now() + MINUTE, name="shown")
+    assert names(opened(member_of(tenant))) == ["shown"]
 
 
 def test_filters_by_kind_and_definition_and_the_numbers_of_the_chips(tenant: Any) -> None:
@@ -162,7 +191,7 @@ def test_each_source_reads_a_range_of_its_index(tenant: Any) -> None:
         wait = open_wait(tenant, run=run, kind=kind, name="", key="", deadline_at=now)
         copies(wait, 1_000, deadline_at=spread)
     copies(add_task(tenant), 2_000, due_at=spread)
-    copies(add_schedule(tenant, run, next_run_at=now), 2_000, next_run_at=spread, name="'n' || n",
+    copies(add_schedule(tenant, run.definition, next_run_at=now), 2_000, next_run_at=spread, name="'n' || n",
            temporal_schedule_id="'n' || n")  # fmt: skip
     position = f"{(now + 5 * MINUTE).isoformat()}_{run.id}"
     for source, rows in due.due_of_sources(tenant.id).items():

@@ -23,6 +23,7 @@ from workflows.models import (
     IncidentFailure,
     Run,
     RunStep,
+    Schedule,
 )
 from workflows.models.fields import new_id
 from workflows.projections.transaction import projection_writer
@@ -47,6 +48,21 @@ def add_stuck(tenant: Any) -> Run:
 
 def add_drift(tenant: Any) -> Run:
     return make_run(tenant, drift_found_at=ago(HOUR), drift_reason="the status differs", correlation_key="PAY-3")
+
+
+def add_schedule(tenant: Any, definition: Definition | None = None, **fields: Any) -> Schedule:
+    """Add a schedule that the reconciler has just compared."""
+    values = {
+        "definition": definition or make_run(tenant, status="SUCCEEDED").definition, "name": "nightly",
+        "origin": "portal", "kind": "recurring", "cron": "0 3 * * *", "last_synced_at": ago(MINUTE),
+        "temporal_schedule_id": str(new_id()),
+    }  # fmt: skip
+    return Schedule.objects.create(tenant=tenant, **{**values, **fields})
+
+
+def add_differing_schedule(tenant: Any, **fields: Any) -> Schedule:
+    error = {"at": ago(MINUTE).isoformat(), "code": "TEMPORAL_REFUSED", "message": "another process changes it too"}
+    return add_schedule(tenant, sync_error=error, **fields)
 
 
 def add_starting(tenant: Any) -> Run:
@@ -156,6 +172,9 @@ def add_unaffected(tenant: Any) -> None:
     add_task(tenant, due_at=timezone.now() + 2 * HOUR)
     add_task(tenant, status="completed")
     add_delivery(tenant, status="pending")
+    changed = {"at": ago(25 * HOUR).isoformat(), "message": "changed in Temporal: its pause"}
+    add_schedule(tenant, drift=changed)
+    add_differing_schedule(tenant, removed_at=ago(MINUTE))
     for outcome, code, hours in (
         ("rejected", "", 25),
         ("uncorrelated", "", 25),
@@ -194,6 +213,7 @@ PROBLEMS: dict[str, Callable[[Any], Any]] = {
     "starting": add_starting,
     "commands": add_command,
     "drift": add_drift,
+    "schedules": add_differing_schedule,
     "held": add_held,
     "unused_events": add_unused,
 }

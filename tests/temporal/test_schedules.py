@@ -7,21 +7,25 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 from temporalio.api.enums.v1 import ScheduleOverlapPolicy
 from temporalio.api.workflowservice.v1 import UpdateScheduleRequest
 
 from tests.support.factories import eventually, expr, make_actor, publish, wait_for_reply
+from tests.support.members import member_of
 from tests.support.schedules import EVERY_MINUTE, fire_every_second
 from tests.support.tenant_driver import TenantDriver
 from workflows.engine.clock import parse_moment
 from workflows.engine.cron import cron_times, parse_cron
 from workflows.models import Definition, EventDelivery, Run, Schedule, ScheduleOccurrence
+from workflows.selectors.dashboard import dashboard_numbers
 from workflows.services.definitions.changes import definition_followed_up
 from workflows.services.definitions.pause import definition_pause, definition_resume
 from workflows.services.schedules.control import schedule_trigger
 from workflows.services.schedules.edit import schedule_update
 from workflows.services.schedules.reconcile import schedules_reconcile
+from workflows.services.schedules.selectors import schedule_next_times
 from workflows.services.schedules.sync import schedule_sync, wanted_schedule
 from workflows.temporal import connection, schedules
 
@@ -30,6 +34,12 @@ STATE = {"id": "s", "type": "state.set", "config": {"state": "X"}}
 
 def schedule_of(tenant: Any) -> Schedule:
     return Schedule.objects.get(tenant=tenant, removed_at__isnull=True)
+
+
+def problems_of(tenant: Any) -> dict[str, Any]:
+    """Return the problems that the dashboard shows, by name."""
+    found = dashboard_numbers(tenant_id=tenant.id).problems
+    return {name: problem for name, problem in found.items() if problem.count}
 
 
 def runs_of(tenant: Any, count: int) -> list[Run]:
@@ -183,6 +193,7 @@ def test_change_made_in_temporal_is_reversed_and_shown(tenant: Any, change: Call
         )
 
     connection.call_repeatable(edit)
+    assert what in schedule_next_times(schedule).difference  # the page of the schedule says so at once
     assert schedule_sync(schedule_id=schedule.id, is_dry_run=True).outcome == "restored"
     report = schedules_reconcile(tenant_id=tenant.id)
     assert report.counts == {"restored": 1}
@@ -196,7 +207,13 @@ def test_schedule_deleted_in_temporal_is_restored_and_unknown_one_is_reported(te
     publish(tenant, STATE, trigger=EVERY_MINUTE)
     schedule = schedule_of(tenant)
     schedules.delete_schedule(schedule.temporal_schedule_id)
+    client = member_of(tenant, role="viewer")
+    page = client.get(reverse("admin:workflows_schedule_change", args=[schedule.id])).content.decode()
+    assert "Temporal does not have this schedule. The reconciler restores it" in page
+    assert "Not in Temporal</span>" in page
+    assert "schedules" not in problems_of(tenant)
     assert schedule_sync(schedule_id=schedule.id).outcome == "restored"
+    assert problems_of(tenant)["schedules"].first["why"] == "it was deleted in Temporal"
     schedule.refresh_from_db()
     assert schedule.drift["message"] == "it was deleted in Temporal"
     assert seen_of(schedule).next_times

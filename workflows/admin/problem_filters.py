@@ -11,13 +11,14 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import DropdownFilter
 
-from workflows.models import Definition, Event
+from workflows.models import Definition, Event, Schedule
 from workflows.selectors.attention import (
     EVENT_PROBLEM_WORDS,
     EventProblem,
     auto_paused_definitions,
     events_with_problem,
 )
+from workflows.selectors.schedules import SCHEDULE_PROBLEM_WORDS, ScheduleProblem, schedules_with_problem
 
 
 class DefinitionProblemFilter(DropdownFilter):
@@ -41,3 +42,15 @@ class EventProblemFilter(DropdownFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
         known = self.value() in set(EventProblem)
         return events_with_problem(queryset, str(self.value())).order_by() if known else queryset
+
+
+class ScheduleProblemFilter(DropdownFilter):
+    title = "problem"
+    parameter_name = "problem"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(SCHEDULE_PROBLEM_WORDS.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Schedule]) -> QuerySet[Schedule]:
+        known = self.value() in set(ScheduleProblem)
+        return schedules_with_problem(queryset, str(self.value())).order_by() if known else queryset

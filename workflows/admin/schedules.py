@@ -21,9 +21,11 @@ from workflows.admin.author_pages import AuthorPages
 from workflows.admin.base import actor_of, error_text, role_problem
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import ReasonForm, RequiredReasonForm
+from workflows.admin.problem_filters import ScheduleProblemFilter
 from workflows.admin.schedule_forms import BackfillForm, CalendarForm, ScheduleForm
 from workflows.errors import PermissionRefused, PortalError
 from workflows.models import HolidayCalendar, Schedule
+from workflows.selectors.schedules import DOUBT_WORDS, SCHEDULE_PROBLEM_WORDS, Doubt, doubt_of
 from workflows.services.schedules import control
 from workflows.services.schedules.calendars import calendar_delete, calendar_save
 from workflows.services.schedules.edit import (
@@ -55,8 +57,13 @@ class ScheduleAdmin(AuthorPages):
     )
     list_display = ("name", "definition_label", "times_label", "state_label", "next_label", "last_label")
     search_fields = ("name", "definition__key")
+    list_filter = (ScheduleProblemFilter,)
     ordering = ("definition__key", "name")
     list_select_related = ("definition", "calendar")
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        problem = SCHEDULE_PROBLEM_WORDS.get(request.GET.get("problem", ""), "")
+        return super().changelist_view(request, {"chosen_problem": problem, **(extra_context or {})})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Schedule]:
         return super().get_queryset(request).filter(removed_at__isnull=True)
@@ -82,7 +89,12 @@ class ScheduleAdmin(AuthorPages):
     def times_label(self, row: Schedule) -> str:
         return f"{row.cron} ({row.time_zone})" if row.cron else moment(row.run_at)
 
-    @display(description="State", label={"active": "success", "paused": "warning", "failing": "danger"})
+    @display(
+        description="State",
+        label={
+            "active": "success", "paused": "warning", "unchecked": "warning", "failing": "danger", "missing": "danger"
+        },
+    )  # fmt: skip
     def state_label(self, row: Schedule) -> tuple[str, str]:
         return state_of(row)
 
@@ -139,10 +151,12 @@ class ScheduleAdmin(AuthorPages):
 
     def row_context(self, actor: Actor, row: Schedule) -> dict[str, Any]:
         rows = occurrences_of(row).select_related("event").order_by("-scheduled_at")[:SHOWN_OCCURRENCES]
+        found = schedule_next_times(row)
         return {
-            "found": schedule_next_times(row),
+            "found": found,
             "warnings": schedule_warnings(row),
-            "state": state_of(row),
+            # This page asks Temporal, so it knows of a difference before the reconciler has found it.
+            "state": ("missing", DOUBT_WORDS[Doubt.MISSING]) if found.difference else state_of(row),
             "times": self.times_label(row),
             "occurrences": [(occurrence, result_of(occurrence)) for occurrence in rows],
             "may_start": actor.has_role(Role.OPERATOR),
@@ -230,9 +244,9 @@ class ScheduleAdmin(AuthorPages):
 
 
 def state_of(row: Schedule) -> tuple[str, str]:
-    """Return the state of a schedule and its text: `failing`, `paused` or `active`."""
-    if row.sync_error:
-        return "failing", "not in Temporal"
+    """Return the state of a schedule and its text: `missing`, `unchecked`, `failing`, `paused` or `active`."""
+    if doubt := doubt_of(row):
+        return doubt.value, DOUBT_WORDS[doubt]
     if row.last_error:
         return "failing", "failing"
     definition = row.definition

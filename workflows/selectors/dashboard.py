@@ -21,6 +21,7 @@ from workflows.models import (
     Run,
     RunStep,
     RunWait,
+    Schedule,
     Tenant,
 )
 from workflows.selectors import attention
@@ -28,6 +29,7 @@ from workflows.selectors.attention import EventProblem, RunProblem
 from workflows.selectors.due import due_columns, passed_columns
 from workflows.selectors.incidents import shown_incident_of_run
 from workflows.selectors.navigation import navigation_columns, navigation_of
+from workflows.selectors.schedules import ScheduleProblem, difference_facts, schedules_with_problem
 from workflows.statuses import DeliveryStatus
 
 MOST_COUNTED = 1_000
@@ -51,6 +53,7 @@ class Backlog:
     `open_runs`: open runs without drift, those with the oldest checks first. `uncompared`: those of them that were
     never compared with Temporal. `unchecked`: those whose last check is older than `CHECKED_WITHIN`. A check is a
     comparison, or a write of the run's own workflow. `oldest_check_at`: the oldest of the last checks.
+    `schedules_since`: the oldest of the last comparisons of schedules, None if one was never compared.
     """
 
     open_runs: int
@@ -61,6 +64,9 @@ class Backlog:
     unrouted_since: datetime | None
     deliveries: int
     deliveries_since: datetime | None
+    schedules: int
+    schedules_unchecked: int
+    schedules_since: datetime | None
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,7 @@ def dashboard_numbers(*, tenant_id: uuid.UUID) -> Numbers:
         unrouted_since=found["unrouted_since"],
         deliveries=found["pending"] + found["sent"],
         deliveries_since=min(oldest, default=None),
+        **{name: found[name] for name in ("schedules", "schedules_unchecked", "schedules_since")},
     )
     return Numbers(
         problems, backlog, sum(found[name] for name in due), sum(found[name] for name in passed), navigation_of(found)
@@ -190,6 +197,7 @@ def _other_problems(tenant_id: uuid.UUID) -> dict[str, ProblemRows]:
     commands = attention.unknown_commands(Command.objects.filter(tenant_id=tenant_id))
     paused = attention.auto_paused_definitions(Definition.objects.filter(tenant_id=tenant_id))
     jobs = attention.paused_jobs(BulkJob.objects.filter(tenant_id=tenant_id))
+    schedules = schedules_with_problem(Schedule.objects.filter(tenant_id=tenant_id), ScheduleProblem.DIFFERS)
     job = {"action": F("action"), "total": F("total"), "incident": F("incident__number")}
     pause = {"at": F("paused_at"), "why": F("paused_reason")}
     delivery = {"event": F("event_id"), "event_type": F("event__event_type"), "definition": F("definition__name")}
@@ -203,6 +211,11 @@ def _other_problems(tenant_id: uuid.UUID) -> dict[str, ProblemRows]:
         "dead": (dead, dead, {**delivery, "at": F("decided_at"), "attempts": F("attempts")}),
         "commands": (commands, commands, {"id": F("id"), "action": F("action"), "at": F("requested_at")}),
         "held": (held, held, {**delivery, **hold}),
+        "schedules": (
+            schedules,
+            schedules,
+            {"id": F("id"), "name": F("name"), "definition": F("definition__name"), **difference_facts()},
+        ),
     }
 
 
@@ -219,6 +232,7 @@ def _backlog_columns(tenant_id: uuid.UUID) -> dict[str, Any]:
     unrouted = Event.objects.filter(**own, routed_at__isnull=True)
     pending = EventDelivery.objects.filter(**own, status=DeliveryStatus.PENDING, held_since__isnull=True)
     sent = EventDelivery.objects.filter(**own, status=DeliveryStatus.SENT)
+    schedules = Schedule.objects.filter(**own, removed_at__isnull=True)
     return {
         "open_runs": _Count(agreeing),
         "uncompared": _Uncompared(agreeing.order_by("projected_at").values("history_event_count")[: MOST_COUNTED + 1]),
@@ -230,6 +244,9 @@ def _backlog_columns(tenant_id: uuid.UUID) -> dict[str, Any]:
         "pending_since": _first(pending.order_by("created_at"), "created_at"),
         "sent": _Count(sent),
         "sent_since": _first(sent.order_by("created_at"), "created_at"),
+        "schedules": _Count(schedules),
+        "schedules_unchecked": _Count(schedules_with_problem(schedules, ScheduleProblem.UNCHECKED)),
+        "schedules_since": _first(schedules.order_by(F("last_synced_at").asc(nulls_first=True)), "last_synced_at"),
     }
 
 

@@ -15,10 +15,11 @@ from django.db.models import F, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, JSONObject, NullIf
 from django.utils import timezone
 
-from workflows.models import HumanTask, RunStep, RunWait, Schedule, Tenant
+from workflows.models import HumanTask, RunStep, RunWait, Tenant
 from workflows.selectors.attention import OVERDUE_AFTER
 from workflows.selectors.keyset import position_of, rows_after
 from workflows.selectors.navigation import CappedCount
+from workflows.selectors.schedules import doubt_column, starting_schedules
 from workflows.statuses import OPEN_RUN_STATUSES, OPEN_TASK_STATUSES, WaitKind, WaitStatus
 
 PAGE_SIZE = 50
@@ -100,7 +101,7 @@ def due_of_sources(tenant_id: uuid.UUID, *, definition: str = "") -> dict[str, Q
     of_run = {"run__definition_key": definition, "run__status__in": OPEN_RUN_STATUSES} if definition else {}
     waits = RunWait.objects.filter(**own, **of_run, status=WaitStatus.WAITING, deadline_at__isnull=False)
     tasks = HumanTask.objects.filter(**own, **of_run, status__in=OPEN_TASK_STATUSES, due_at__isnull=False)
-    schedules = Schedule.objects.filter(**own, is_paused=False, removed_at__isnull=True, next_run_at__isnull=False)
+    schedules = starting_schedules(tenant_id)
     # The due time of a task is shown, and not the deadline of its wait.
     return {
         **{name: waits.filter(kind=kind) for name, kind in _WAITS.items()},
@@ -113,7 +114,8 @@ def _read(due: Iterable[tuple[str, QuerySet[Any], int]], tenant_id: uuid.UUID, l
     """Return the first rows of these sources together, in the order of their times. Each source has its own limit.
 
     Shapes: each row has `kind` (its source), `id`, `at`, `definition`, `name` and `is_overdue`. Each row except a
-    schedule has `run` (an id) and `key`. A retry also has `attempt`, `version` and `path`.
+    schedule has `run` (an id) and `key`. A retry also has `attempt`, `version` and `path`. A schedule has `doubt`: why
+    it may start no run at this time.
     """
     parts = [
         rows.order_by(_TIMES[name], "id")
@@ -128,12 +130,12 @@ def _read(due: Iterable[tuple[str, QuerySet[Any], int]], tenant_id: uuid.UUID, l
 def _row(at: datetime, row_id: uuid.UUID, kind: str, facts: dict[str, Any]) -> dict[str, Any]:
     # Temporal needs a moment to fire a timer or a schedule, and a worker to record it.
     late_from = timezone.now() if kind == TASK else timezone.now() - OVERDUE_AFTER
-    return {"at": at, "id": row_id, "kind": kind, **facts, "is_overdue": at < late_from}
+    return {"at": at, "id": row_id, "kind": kind, **facts, "is_overdue": at < late_from and not facts.get("doubt")}
 
 
 def _facts(source: str, tenant_id: uuid.UUID) -> dict[str, Any]:
     if source == SCHEDULE:
-        return {"definition": F("definition__name"), "name": F("name")}
+        return {"definition": F("definition__name"), "name": F("name"), "doubt": doubt_column()}
     run = {"run": F("run_id"), "key": F("run__correlation_key"), "definition": F("run__definition__name")}
     if source == TASK:
         return {**run, "name": F("title")}

@@ -7,18 +7,23 @@ from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 
 from workflows.models import EventDelivery, Schedule, ScheduleOccurrence
-from workflows.services.schedules.sync import is_over
+from workflows.services.schedules.sync import is_over, wanted_schedule
 from workflows.services.schedules.times import NextTime, next_times
 from workflows.temporal import gateway
-from workflows.temporal.schedules import describe_schedule
+from workflows.temporal.schedules import describe_schedule, schedule_differences
 
 
 @dataclass(frozen=True)
 class NextTimes:
-    """Next times of a schedule. `source` is `temporal`, or `portal` if Temporal does not have the schedule now."""
+    """Next times of a schedule. `source` is `temporal`, or `portal` if the portal computed them.
+
+    `difference` says how Temporal's schedule differs from the row now. It is empty if they agree, or if Temporal does
+    not respond.
+    """
 
     times: list[NextTime]
     source: str
+    difference: str = ""
 
 
 def schedule_next_times(schedule: Schedule) -> NextTimes:
@@ -32,10 +37,14 @@ def schedule_next_times(schedule: Schedule) -> NextTimes:
     try:
         seen = describe_schedule(schedule.temporal_schedule_id) if not schedule.sync_error else None
     except gateway.TemporalError:
-        seen = None  # the page says that the portal computed the times
-    if seen is None:
         return NextTimes(next_times(schedule, now=now), "portal")
-    return NextTimes(next_times(schedule, now=now, known=[at for at in seen.next_times if at > now]), "temporal")
+    if seen is None:
+        difference = "" if schedule.sync_error else "Temporal does not have this schedule"
+        return NextTimes(next_times(schedule, now=now), "portal", difference)
+    differences = schedule_differences(wanted_schedule(schedule), seen)
+    difference = f"This schedule was changed in Temporal: {', '.join(differences)}" if differences else ""
+    known = [at for at in seen.next_times if at > now]
+    return NextTimes(next_times(schedule, now=now, known=known), "temporal", difference)
 
 
 def occurrences_of(schedule: Schedule) -> QuerySet[ScheduleOccurrence]:
