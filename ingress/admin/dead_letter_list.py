@@ -5,7 +5,7 @@ Source: docs/reference/screens.md#other-screens
 
 from typing import Any
 
-from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models import QuerySet
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
@@ -14,7 +14,7 @@ from ingress.admin.dead_letters import event_page_of
 from ingress.dead_letters.selectors import outbox_refused
 from workflows import status_marks
 from workflows.actors import Actor
-from workflows.admin.list_filters import NOT_COUNTED, CheckedChangeList, kept_parameters, page_links, query_with
+from workflows.admin.list_filters import NOT_COUNTED, CheckedChangeList, is_filtered, kept_parameters, query_with
 from workflows.event_redaction import EventRedaction
 from workflows.models import Definition, EventDelivery
 from workflows.redaction import rules_in
@@ -56,13 +56,12 @@ def list_context(shown: CheckedChangeList, request: HttpRequest, actor: Actor) -
         "definitions": definitions.values_list("key", "name")[:MOST_DEFINITIONS],
         "problems": shown.problems,
         "problem_lines": shown.problems,
-        "is_filtered": any(value for name, value in query.items() if name != PAGE_VAR),
-        "has_other_filters": any(value for name, value in query.items() if name not in (PAGE_VAR, STATUS)),
+        "is_filtered": is_filtered(query),
+        "has_other_filters": is_filtered(query, but=STATUS),
         "cleared": reverse("admin:workflows_eventdelivery_changelist"),
         "refused": refused[:SHOWN_REFUSED],
         "refused_count": refused.count(),
         "actor": actor,
-        **page_links(shown, query),
     }
 
 

@@ -5,7 +5,7 @@ Source: docs/reference/screens.md#other-screens
 
 from typing import Any
 
-from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 
@@ -13,7 +13,7 @@ from ingress.explain.targets import decided_targets
 from ingress.explain.trace import schema_as_json
 from workflows import status_marks
 from workflows.admin.base import actor_of
-from workflows.admin.list_filters import NOT_COUNTED, CheckedChangeList, kept_parameters, page_links, query_with
+from workflows.admin.list_filters import NOT_COUNTED, CheckedChangeList, is_filtered, kept_parameters, query_with
 from workflows.event_outcomes import has_outcome
 from workflows.event_redaction import EventRedaction
 from workflows.models import Event, EventDelivery
@@ -33,6 +33,7 @@ def list_context(shown: CheckedChangeList, request: HttpRequest) -> dict[str, An
     """Return what the template of the list needs besides the list itself."""
     query = request.GET
     counts = _counts(shown, request)
+    chips = _chips(query, counts)
     rows: list[Event] = list(shown.result_list)
     rules = rules_in(request.tenant)  # type: ignore[attr-defined]
     targets, sees_payloads = decided_targets(rows), actor_of(request).sees_payloads
@@ -41,7 +42,8 @@ def list_context(shown: CheckedChangeList, request: HttpRequest) -> dict[str, An
         (spec.lookup_choices for spec in shown.filter_specs if TYPE in spec.expected_parameters()), []
     )
     return {
-        "chips": _chips(query, counts),
+        "chips": chips,
+        "total": next((chip["number"] for chip in chips if chip["is_chosen"]), ""),
         "chips_note": NOT_COUNTED if counts is None else "",
         "tokens": _tokens(query),
         "kept": kept_parameters(query),
@@ -61,8 +63,7 @@ def list_context(shown: CheckedChangeList, request: HttpRequest) -> dict[str, An
         "problems": shown.problems,
         "problem_lines": shown.problems,
         "cleared": reverse("admin:workflows_event_changelist"),
-        **page_links(shown, query),
-        "is_filtered": any(value for name, value in query.items() if name != PAGE_VAR),
+        "is_filtered": is_filtered(query),
     }
 
 

@@ -21,7 +21,8 @@ from workflows.database_errors import is_canceled
 from workflows.errors import unknown_name
 from workflows.models import Definition
 from workflows.models.statements import statement_limit
-from workflows.selectors.due import KINDS, RETRY, DuePage, due_counts, due_page
+from workflows.selectors.due import KINDS, RETRY, due_counts, due_page
+from workflows.selectors.keyset import KeysetPage
 from workflows.selectors.retry_limits import Place, retry_limits
 from workflows.selectors.schedules import DOUBT_WORDS
 from workflows.selectors.versions import dashboard_version
@@ -54,7 +55,7 @@ def next_page(site: AdminSite, request: HttpRequest) -> HttpResponse:
     tenant_id = actor_of(request).tenant_id
     given = {name: request.GET.get(name, "") for name in PARAMETERS}
     problems = _problems(request, given["kind"])
-    page, counts = DuePage([]), dict.fromkeys(KINDS, 0)
+    page, counts = KeysetPage([]), dict.fromkeys(KINDS, 0)
     if not problems:
         try:
             with statement_limit(LIST_SECONDS):
@@ -64,18 +65,17 @@ def next_page(site: AdminSite, request: HttpRequest) -> HttpResponse:
             if not is_canceled(error):
                 raise
             problems["definition"] = TOO_SLOW
-    kept = {name: value for name, value in given.items() if value and name != "at"}
     definitions = Definition.objects.filter(tenant_id=tenant_id, deleted_at__isnull=True).order_by("name")
+    rows = list(page.rows)
     context = {
         **site.each_context(request),
         "title": "Next",
-        "rows": due_rows(page.rows, retry_limits(retry_places(page.rows))),
+        "rows": due_rows(rows, retry_limits(retry_places(rows))),
         "chips": _chips(given, counts),
         "definitions": definitions.values_list("key", "name")[:MOST_DEFINITIONS],
         "given": given,
         "problems": problems,
-        "following": _query({**kept, "at": page.following}) if page.following else "",
-        "first": "" if page.is_first else _query(kept),
+        "page": page,
     }
     return TemplateResponse(request, "portal/next_page.html", context, status=400 if problems else 200)
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from tests.support.events import open_wait, receive
 from tests.support.factories import make_run, make_tenant
+from tests.support.list_pages import links_in
 from tests.support.members import member_of
 from tests.support.problems import (
     HOUR,
@@ -49,11 +50,12 @@ def shown_rows(client: Client) -> dict[str, Any]:
 
 def listed_rows(client: Client, url: str) -> int:
     """Return the number of rows of a list with all its pages. The inboxes and some lists are no change lists."""
-    context = client.get(url).context_data
+    page = client.get(url)
+    context = page.context_data
     if "rows" in context:
-        older = context.get("pager", context).get("older")
+        older = links_in(page).get("Next")
         return len(context["rows"]) + (listed_rows(client, urljoin(url, older)) if older else 0)
-    return len(context["tasks"]) if "tasks" in context else context["cl"].queryset.count()
+    return context["cl"].queryset.count()
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

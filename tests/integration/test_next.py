@@ -13,6 +13,7 @@ from django.utils.text import capfirst
 
 from tests.support.events import open_wait
 from tests.support.factories import make_run, make_tenant
+from tests.support.list_pages import links_in
 from tests.support.members import member_of
 from tests.support.plans import conditions_of, copies
 from tests.support.problems import MINUTE, add_retry, add_schedule, add_task, ago, dashboard
@@ -20,7 +21,7 @@ from tests.support.statements import sent_statements
 from workflows.admin.schedules import state_of
 from workflows.models import Definition, Run, Schedule
 from workflows.selectors import due
-from workflows.selectors.keyset import rows_after
+from workflows.selectors.keyset import Position, behind_time
 from workflows.statuses import Role
 
 pytestmark = pytest.mark.usefixtures("no_dispatcher")
@@ -151,11 +152,16 @@ def test_every_row_is_on_one_page_even_if_many_have_the_same_time(tenant: Any, m
     while True:
         page = opened(client, query)
         found += names(page)
-        query = page.context_data["following"]
+        query = links_in(page).get("Next", "")
         if not query:
             break
     assert sorted(found) == [*(f"same {number}" for number in range(7)), "same time"]
-    assert (page.context_data["first"], page.context_data["chips"][0]["number"]) == ("?", "5+")
+    assert (links_in(page)["First page"], page.context_data["chips"][0]["number"]) == ("?", "5+")
+    back = [names(page)]
+    while previous := links_in(page).get("Previous"):
+        page = opened(client, previous)
+        back.insert(0, names(page))
+    assert [name for shown in back for name in shown] == found
 
 
 @pytest.mark.parametrize("query", ["?kind=deadlines", "?kinds=task"])
@@ -193,8 +199,8 @@ def test_each_source_reads_a_range_of_its_index(tenant: Any) -> None:
     copies(add_task(tenant), 2_000, due_at=spread)
     copies(add_schedule(tenant, run.definition, next_run_at=now), 2_000, next_run_at=spread, name="'n' || n",
            temporal_schedule_id="'n' || n")  # fmt: skip
-    position = f"{(now + 5 * MINUTE).isoformat()}_{run.id}"
+    position = Position((now + 5 * MINUTE, run.id))
     for source, rows in due.due_of_sources(tenant.id).items():
         time = {"task": "due_at", "schedule": "next_run_at"}.get(source, "deadline_at")
-        later = rows_after(rows, by=time, at=position, newest_first=False).order_by(time, "id")[:50]
+        later = rows.filter(behind_time(position, by=time)).order_by(time, "id")[:50]
         assert f"{time} >= " in conditions_of(tenant, later), source

@@ -101,7 +101,7 @@ def test_each_chip_counts_the_list_that_it_links_to(tenant: Any, runs: dict[str,
         assert sum(chip.count for chip in context["chips"][1:]) == context["chips"][0].count == len(context["rows"])
         for chip in context["chips"]:
             shown = client.get(f"{reverse(URL)}{chip.query}").context_data
-            assert (len(shown["rows"]), shown["pager"]["last"]) == (chip.count, chip.count), chip
+            assert len(shown["rows"]) == chip.count, chip
             assert {row.status for row in shown["rows"]} <= {row.status for row in context["rows"]}
 
 

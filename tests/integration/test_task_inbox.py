@@ -108,12 +108,11 @@ def test_inbox_pages_through_all_tasks_once(tenant: Any, monkeypatch: pytest.Mon
         make_task(tenant, f"t{number}", None if number % 2 else 10)
     HumanTask.objects.filter(tenant=tenant, due_at__isnull=False).update(due_at=timezone.now())
     for part in ("all", "closed"):
-        seen, after = [], ""
+        seen, at = [], ""
         while True:
-            page = inbox.inbox_page(tenant_id=tenant.id, user_id=0, part=part, after=after)
-            seen += [task.title for task in page.tasks]
-            after = page.next_after
-            if not after:
+            page = inbox.inbox_page(tenant_id=tenant.id, user_id=0, part=part, at=at)
+            seen += [task.title for task in page.rows]
+            if not (at := page.following):
                 break
         assert sorted(seen) == [f"t{number}" for number in range(5)]
         HumanTask.objects.filter(tenant=tenant).update(status="completed")

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
@@ -65,7 +64,6 @@ class AdministratorsAdmin(TenantAdmin):
             problem = "The list shows no rows, because a filter contains a NUL character. Remove the character."
         tenant_id = actor_of(request).tenant_id
         page = KeysetPage([]) if problem else read(tenant_id=tenant_id, search=search, at=at, **chosen)
-        following = urlencode({**chosen, "q": search, "at": page.following}) if page.following else ""
         context = self.page_context(
             request,
             title,
@@ -73,8 +71,7 @@ class AdministratorsAdmin(TenantAdmin):
             search=search,
             chosen=chosen,
             problem=problem,
-            following=following,
-            first="" if page.is_first else urlencode({**chosen, "q": search}),
+            page=page,
             **more,
         )
         return context, 400 if problem else 200

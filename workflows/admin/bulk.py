@@ -39,7 +39,7 @@ class BulkJobAdmin(BulkStepViews):
             jobs = jobs.none()
         elif state:
             jobs = jobs.filter(state=state)
-        page = keyset_page(jobs.defer("preview"), by="created_at", at=request.GET.get("at", ""))
+        page = keyset_page(jobs.defer("preview").order_by("-created_at", "-id"), at=request.GET.get("at", ""))
         context = self.page_context(
             request,
             "Bulk jobs",

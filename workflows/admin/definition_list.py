@@ -5,11 +5,11 @@ Source: docs/reference/screens.md#other-screens
 
 from typing import Any
 
-from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.http import HttpRequest
 from django.urls import reverse
 
-from workflows.admin.list_filters import CheckedChangeList, kept_parameters, page_links, query_with
+from workflows.admin.list_filters import CheckedChangeList, is_filtered, kept_parameters, query_with
 from workflows.models import Definition
 from workflows.selectors.activity import DefinitionActivity, activity_of_definitions
 from workflows.selectors.definition_page import starts_of_definitions
@@ -41,9 +41,8 @@ def list_context(shown: CheckedChangeList, request: HttpRequest) -> dict[str, An
         "search_label": "Part of a name or a key",
         "problems": shown.problems,
         "problem_lines": shown.problems,
-        "is_filtered": any(value for name, value in query.items() if name != PAGE_VAR),
+        "is_filtered": is_filtered(query),
         "cleared": reverse("admin:workflows_definition_changelist"),
-        **page_links(shown, query),
     }  # fmt: skip
 
 

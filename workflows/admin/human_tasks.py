@@ -72,7 +72,7 @@ class TaskAdmin(TenantAdmin):
         inbox = inbox_context(request)
         if inbox["problems"]:
             show_problems(request, inbox["problems"])
-        first = next(iter(inbox["tasks"]), None)
+        first = next(iter(inbox["page"].rows), None)
         task = None if first is None else self.get_object(request, str(first.id))
         context = {} if task is None else self._task_context(request, task, _first_form(request, task))
         context = self.page_context(request, "Tasks", **inbox, **context, is_list=True)

@@ -1,7 +1,5 @@
 """Screens of incidents: the list (docs/reference/incidents.md#pages)."""
 
-import uuid
-from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
@@ -24,18 +22,18 @@ from workflows.selectors.incidents import (
     incident_rows,
     incidents_shown,
 )
+from workflows.selectors.keyset import POSITION_VAR, KeysetPage, keyset_page
 from workflows.selectors.versions import incidents_version
 from workflows.status_marks import INCIDENT
 from workflows.statuses import ACTIVE_INCIDENT_STATES, IncidentState, Role
 
-SHOWN = 50
 ACTIVE, ALL = "active", "all"
 STATES = {
     ACTIVE: ACTIVE_INCIDENT_STATES,
     **{state.value: (state,) for state in IncidentState},
     ALL: tuple(IncidentState),
 }
-PARAMETERS = ("state", "q", "definition", "before")
+PARAMETERS = ("state", "q", "definition", POSITION_VAR)
 
 
 @admin.register(Incident)
@@ -46,32 +44,30 @@ class IncidentAdmin(IncidentPageViews):
         actor = actor_of(request)
         chosen = {name: request.GET.get(name, "").strip() for name in PARAMETERS}
         state = chosen["state"] or ACTIVE
-        problem = _problem(request, state, chosen["before"])
-        found: list[Incident] = []
+        problem = _problem(request, state)
+        page = KeysetPage([])
         if not problem:
-            found = list(_filtered(incidents_shown(tenant_id=actor.tenant_id), state, chosen)[: SHOWN + 1])
-        rows = incident_rows(found[:SHOWN])
-        kept = {**chosen, "state": state}
+            wanted = _filtered(incidents_shown(tenant_id=actor.tenant_id), state, chosen)
+            page = keyset_page(wanted.order_by(*NEWEST_FAILURE_FIRST), at=chosen[POSITION_VAR])
+        kept = {**chosen, "state": state, POSITION_VAR: ""}
         names = Definition.objects.filter(tenant_id=actor.tenant_id).order_by("name").values_list("key", "name")
         context = self.page_context(
             request,
             "Incidents",
             chips=_chips(incident_counts(tenant_id=actor.tenant_id), kept),
-            rows=rows,
+            page=page,
+            rows=incident_rows(list(page.rows)),
             problem=problem,
             state=state,
             q=chosen["q"],
             definition=chosen["definition"],
             definitions=list(names[:MOST_COUNTED]),
-            is_later=bool(chosen["before"]),
-            first_query=_query(kept, before=""),
-            next_query=_query(kept, before=_position(rows[-1].incident)) if len(found) > SHOWN else "",
             may_act=actor.has_role(Role.OPERATOR),
         )
         return TemplateResponse(request, "portal/incident_list.html", context, status=400 if problem else 200)
 
 
-def _problem(request: HttpRequest, state: str, before: str) -> str:
+def _problem(request: HttpRequest, state: str) -> str:
     """Return the reason why the list cannot be shown, or an empty text."""
     for name in request.GET:
         if name not in PARAMETERS:
@@ -80,8 +76,6 @@ def _problem(request: HttpRequest, state: str, before: str) -> str:
         return "The list shows no rows, because a filter contains a NUL character. Remove the character."
     if state not in STATES:
         return f"The list shows no rows. {unknown_name(state, STATES, kind='state')}"
-    if before and _read_position(before) is None:
-        return "The position in the list cannot be read. Begin with the first page."
     return ""
 
 
@@ -95,11 +89,7 @@ def _filtered(incidents: QuerySet[Incident], state: str, chosen: dict[str, str])
         if (number := incident_number(text)) is not None:
             wanted |= Q(number=number)
         incidents = incidents.filter(wanted)
-    position = _read_position(chosen["before"])
-    if position is not None:
-        at, row_id = position
-        incidents = incidents.filter(Q(last_failed_at__lt=at) | Q(last_failed_at=at, id__lt=row_id))
-    return incidents.order_by(*NEWEST_FAILURE_FIRST)
+    return incidents
 
 
 def _chips(counts: dict[str, int], kept: dict[str, str]) -> list[dict[str, Any]]:
@@ -114,7 +104,7 @@ def _chips(counts: dict[str, int], kept: dict[str, str]) -> list[dict[str, Any]]
                 "icon": mark.icon if mark else "",
                 "tone": mark.tone if mark else "",
                 "count": f"{MOST_COUNTED:,}+" if is_capped else number,
-                "query": _query(kept, state=value, before=""),
+                "query": _query(kept, state=value),
                 "is_chosen": kept["state"] == value,
             }
         )
@@ -125,16 +115,3 @@ def _query(kept: dict[str, str], **changes: str) -> str:
     query = QueryDict(mutable=True)
     query.update({name: value for name, value in {**kept, **changes}.items() if value})
     return query.urlencode()
-
-
-def _position(incident: Incident) -> str:
-    return f"{incident.last_failed_at.isoformat()}_{incident.id}"
-
-
-def _read_position(text: str) -> tuple[datetime, uuid.UUID] | None:
-    time, _, row_id = text.partition("_")
-    try:
-        at = datetime.fromisoformat(time)
-        return (at, uuid.UUID(row_id)) if at.tzinfo is not None else None
-    except ValueError:
-        return None

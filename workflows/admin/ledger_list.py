@@ -96,8 +96,6 @@ def ledger_list(request: HttpRequest, model_admin: Any) -> HttpResponse:
         found=found,
         is_filtered=bool(kept),
         **_filters(form, kept),
-        first=f"?{urlencode(kept)}",
-        following=f"?{urlencode({**kept, 'at': found.page.following})}" if found.page.following else "",
         may_export=actor.has_role(Role.ADMIN),
     )
     return TemplateResponse(request, "portal/ledger_list.html", context, status=200 if is_valid else 400)

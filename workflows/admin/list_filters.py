@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.admin.options import IS_FACETS_VAR, IncorrectLookupParameters
+from django.contrib.admin.options import IS_FACETS_VAR
 from django.contrib.admin.views.main import ALL_VAR, ORDER_VAR, PAGE_VAR, SEARCH_VAR
 from django.db import OperationalError
 from django.db.models import QuerySet
@@ -19,10 +19,11 @@ from unfold.views import ChangeList
 from workflows.database_errors import is_canceled
 from workflows.errors import unknown_name
 from workflows.models.statements import statement_limit
+from workflows.selectors.keyset import POSITION_VAR, KeysetPage, keyset_page
 
-LIST_PARAMETERS = frozenset({SEARCH_VAR, ORDER_VAR, PAGE_VAR, ALL_VAR, IS_FACETS_VAR})
-# A page deeper in a list would read all rows before it.
-MOST_PAGES = 200
+# Old addresses have the number of a page instead of a position. They lead to the first page.
+PAGE_PARAMETERS = (POSITION_VAR, PAGE_VAR)
+LIST_PARAMETERS = frozenset({SEARCH_VAR, ORDER_VAR, ALL_VAR, IS_FACETS_VAR, *PAGE_PARAMETERS})
 LIST_SECONDS = 5.0
 NOT_COUNTED = "The rows could not be counted in one second, so the list shows no numbers."
 TOO_SLOW = (
@@ -70,6 +71,7 @@ class CheckedChangeList(ChangeList):
 
     queryset: QuerySet[Any]
     result_list: Any
+    page: KeysetPage
 
     def __init__(self, request: HttpRequest, *args: Any, **options: Any) -> None:
         self.problems: dict[str, str] = {}
@@ -104,23 +106,20 @@ class CheckedChangeList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         """Read the rows of the page. If they take too long, the list shows an error at the search and no rows."""
+        self.page_num, self.page = 1, KeysetPage([])
         try:
             with statement_limit(LIST_SECONDS):
                 super().get_results(request)
                 if request.method in ("GET", "HEAD"):  # a POST uses only the query
-                    self.result_list = list(self.result_list)
-        except IncorrectLookupParameters:
-            self.show_nothing(request, PAGE_VAR, "There is no such page.")
+                    position = request.GET.get(POSITION_VAR, "")
+                    self.page = keyset_page(self.queryset, at=position, size=self.list_per_page)
         except OperationalError as error:
             if not is_canceled(error):
                 raise
-            self.show_nothing(request, SEARCH_VAR, TOO_SLOW)
-
-    def show_nothing(self, request: HttpRequest, name: str, problem: str) -> None:
-        """Show no rows and the problem of one parameter."""
-        self.problems[name] = problem
-        self.queryset, self.page_num = self.queryset.none(), 1
-        super().get_results(request)
+            self.problems[SEARCH_VAR] = TOO_SLOW
+            self.queryset = self.queryset.none()
+            super().get_results(request)
+        self.result_list = self.page.rows
 
 
 def filter_names(list_filter: Any) -> set[str]:
@@ -145,7 +144,7 @@ def chosen_filters(request: HttpRequest, known: set[str]) -> dict[str, list[str]
 def query_with(query: QueryDict, name: str, value: str) -> str:
     """Return the address with another value of one parameter, on its first page. An empty value removes it."""
     changed = query.copy()
-    for parameter in (name, PAGE_VAR):
+    for parameter in (name, *PAGE_PARAMETERS):
         changed.pop(parameter, None)
     if value:
         changed[name] = value
@@ -154,16 +153,12 @@ def query_with(query: QueryDict, name: str, value: str) -> str:
 
 def kept_parameters(query: QueryDict) -> list[tuple[str, str]]:
     """Return the parameters that a search keeps."""
-    return [(name, str(value)) for name, value in query.items() if name not in (SEARCH_VAR, PAGE_VAR)]
+    return [(name, str(value)) for name, value in query.items() if name not in (SEARCH_VAR, *PAGE_PARAMETERS)]
 
 
-def page_links(shown: CheckedChangeList, query: QueryDict) -> dict[str, str]:
-    """Return the addresses of the pages before and after, `newer` and `older`, or empty texts."""
-    has_more = len(shown.result_list) == shown.list_per_page
-    return {
-        "newer": query_with(query, PAGE_VAR, str(shown.page_num - 1)) if shown.page_num > 1 else "",
-        "older": query_with(query, PAGE_VAR, str(shown.page_num + 1)) if has_more else "",
-    }
+def is_filtered(query: QueryDict, *, but: str = "") -> bool:
+    """Return True if the address has a filter or a search, other than `but`."""
+    return any(value for name, value in query.items() if name not in (but, *PAGE_PARAMETERS))
 
 
 def show_problems(request: HttpRequest, problems: dict[str, str]) -> None:
@@ -181,21 +176,11 @@ def unknown_parameters(request: HttpRequest, known: set[str]) -> Iterator[tuple[
             yield name[:100], unknown_name(name, known | {SEARCH_VAR}, kind="filter")
 
 
-def page_problems(request: HttpRequest) -> Iterator[tuple[str, str]]:
-    """Yield the problem of the page number, if there is one."""
-    page = request.GET.get(PAGE_VAR, "1")
-    if not (page.isascii() and page.isdecimal() and len(page) <= 9 and int(page) > 0):
-        yield PAGE_VAR, "The page must be a whole number above 0."
-    elif int(page) > MOST_PAGES:
-        yield PAGE_VAR, f"The list ends at page {MOST_PAGES}. Add a filter to reach other rows."
-
-
 def _problems(shown: CheckedChangeList, request: HttpRequest, specs: list[Any]) -> Iterator[tuple[str, str]]:
     known = filter_names(shown.list_filter)
     yield from unknown_parameters(request, known)
     for errors in shown.search_form_class(request.GET).errors.values():
         yield SEARCH_VAR, " ".join(map(str, errors))
-    yield from page_problems(request)
     read: set[str] = set()
     for spec in specs:
         form = next(iter(spec.choices(None)))["form"]  # no list is passed, so no counts are computed

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, SEARCH_VAR
+from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
 from django.db import OperationalError
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
@@ -13,9 +13,9 @@ from workflows.admin.base import actor_of
 from workflows.admin.business_data import value_words
 from workflows.admin.list_filters import (
     LIST_SECONDS,
+    PAGE_PARAMETERS,
     TOO_SLOW,
     CheckedChangeList,
-    page_problems,
     unknown_parameters,
 )
 from workflows.admin.run_chips import Chip, chips_of
@@ -129,7 +129,6 @@ class RunChangeList(CheckedChangeList):
     def _problems(self, request: HttpRequest) -> Iterator[tuple[str, str]]:
         yield from unknown_parameters(request, {*self.form.names, COLUMNS_VAR})
         yield from ((name, " ".join(map(str, errors))) for name, errors in self.form.errors.items())
-        yield from page_problems(request)
         order = request.GET.get(ORDER_VAR, "")
         if order and order.removeprefix("-") not in self.orders:
             yield ORDER_VAR, f"The list can be sorted by {', '.join(self.orders)}."
@@ -216,7 +215,7 @@ def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
         "kept": [
             (name, value)
             for name, values in form.query.lists()
-            if name not in (SEARCH_VAR, PAGE_VAR)
+            if name not in (SEARCH_VAR, *PAGE_PARAMETERS)
             for value in values
         ],
         "search": form.query.get(SEARCH_VAR, ""),
@@ -238,7 +237,6 @@ def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
         "all_columns": shown.columns,
         "columns_query": without(form, COLUMNS_VAR),
         "orders": _orders(shown, request),
-        "pager": _pager(shown, chosen.exact if chosen else None),
         "cleared": cleared(form),
         "export_query": without(form, COLUMNS_VAR, ORDER_VAR),
         "quick_filter": hide_replays(form),
@@ -254,28 +252,11 @@ def _orders(shown: RunChangeList, request: HttpRequest) -> dict[str, dict[str, s
     for name in shown.orders:
         is_descending = now == f"-{name}"
         query = shown.form.query.copy()
-        query.pop(PAGE_VAR, None)
+        for parameter in PAGE_PARAMETERS:
+            query.pop(parameter, None)
         # The first click shows the newest or longest runs first, and other columns from their beginning.
         first = f"-{name}" if name in NUMBER_COLUMNS else name
         query[ORDER_VAR] = (name if is_descending else f"-{name}") if now.removeprefix("-") == name else first
         direction = "" if now.removeprefix("-") != name else "descending" if is_descending else "ascending"
         found[name] = {"query": f"?{query.urlencode()}", "direction": direction}
     return found
-
-
-def _pager(shown: RunChangeList, total: int | None) -> dict[str, Any]:
-    number, size = len(shown.result_list), shown.list_per_page
-    first = (shown.page_num - 1) * size + 1
-    has_more = number == size and (total is None or first + number - 1 < total)
-
-    def page(to: int) -> str:
-        query = shown.form.query.copy()
-        query[PAGE_VAR] = str(to)
-        return f"?{query.urlencode()}"
-
-    return {
-        "first": first,
-        "last": first + number - 1,
-        "newer": page(shown.page_num - 1) if shown.page_num > 1 else "",
-        "older": page(shown.page_num + 1) if has_more else "",
-    }

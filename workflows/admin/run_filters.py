@@ -11,12 +11,12 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
-from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, SEARCH_VAR
+from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
 from django.db.models import QuerySet
 from django.http import QueryDict
 
 from workflows import status_marks
-from workflows.admin.list_filters import DAY_LIMITS
+from workflows.admin.list_filters import DAY_LIMITS, PAGE_PARAMETERS, query_with
 from workflows.admin.run_filter_fields import (
     DataMoment,
     IncidentNumber,
@@ -223,7 +223,7 @@ def _words(form: RunListForm, name: str, names: dict[str, str]) -> str:
 def without(form: RunListForm, *names: str) -> str:
     """Return the query string of the list without these filters. It keeps the order and the columns."""
     query = form.query.copy()
-    for name in (*names, PAGE_VAR):
+    for name in (*names, *PAGE_PARAMETERS):
         for parameter in (name, f"{name}_0", f"{name}_1"):
             query.pop(parameter, None)
     if "definition" in names:
@@ -245,10 +245,8 @@ def hide_replays(form: RunListForm) -> dict[str, str] | None:
     """Return the link that leaves out the replays, unless the list is filtered by replays already."""
     if form.cleaned_data.get("replays"):
         return None
-    query = form.query.copy()
-    query.pop(PAGE_VAR, None)
-    query["replays"] = run_list.WITHOUT_REPLAYS
-    return {"note": "Replays are counted too", "word": "Hide replays", "query": f"?{query.urlencode()}"}
+    query = query_with(form.query, "replays", run_list.WITHOUT_REPLAYS)
+    return {"note": "Replays are counted too", "word": "Hide replays", "query": query}
 
 
 def _drop_what_belongs_to_a_definition(query: QueryDict) -> None:

@@ -31,7 +31,7 @@ def logs_content(run: Run, query: QueryDict, nodes: Mapping[str, Node], rules: R
     step = query.get("in_step", "")
     lines = run_lines(run, step=step, since=times["from"], until=times["until"])
     numbers = numbers_from_level(lines)
-    page = keyset_page(lines_at_level(lines, level), by="at", at=query.get("logs", ""))
+    page = keyset_page(lines_at_level(lines, level).order_by("-at", "-id"), at=query.get("logs", ""))
     return {
         "lines": page,
         "shown_lines": [_shown(line, nodes, rules) for line in page.rows],
@@ -46,8 +46,6 @@ def logs_content(run: Run, query: QueryDict, nodes: Mapping[str, Node], rules: R
         "log_problems": problems,
         "log_zone": zone_name(),
         "is_log_filtered": bool(step or times["from"] or times["until"]),
-        "log_next": _link(query, logs=page.following) if page.following else "",
-        "log_first": _link(query, logs="") if not page.is_first else "",
     }
 
 

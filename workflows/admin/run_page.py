@@ -194,15 +194,15 @@ def _events_content(view: RunView) -> dict[str, Any]:
     deliveries = run.deliveries.select_related("event", "wait").filter(tenant_id=run.tenant_id)
     waits = run.waits.select_related("event").filter(tenant_id=run.tenant_id)
     return {
-        "deliveries": keyset_page(deliveries, by="created_at", at=query.get("events", "")),
-        "waits": keyset_page(waits, by="opened_at", at=query.get("waits", "")),
+        "deliveries": keyset_page(deliveries.order_by("-created_at", "-id"), at=query.get("events", "")),
+        "waits": keyset_page(waits.order_by("-opened_at", "-id"), at=query.get("waits", "")),
     }
 
 
 def _children_content(view: RunView) -> dict[str, Any]:
     run = view.page.run
-    children = run.children.filter(tenant_id=run.tenant_id).defer("input", "output")
-    page = keyset_page(children, by="created_at", at=view.request.GET.get("children", ""), newest_first=False)
+    children = run.children.filter(tenant_id=run.tenant_id).defer("input", "output").order_by("created_at", "id")
+    page = keyset_page(children, at=view.request.GET.get("children", ""))
     calls = run.steps.filter(tenant_id=run.tenant_id, child_run__in=[child.id for child in page.rows])
     called = {child: place for child, *place in calls.values_list("child_run", "step_path", "iteration")}
     nodes = {row.node.path: row.node for row in view.outline.rows}
@@ -218,8 +218,8 @@ def _children_content(view: RunView) -> dict[str, Any]:
 
 def _audit_content(view: RunView) -> dict[str, Any]:
     run = view.page.run
-    commands = run.commands.filter(tenant_id=run.tenant_id)
-    return {"commands": keyset_page(commands, by="requested_at", at=view.request.GET.get("audit", ""))}
+    commands = run.commands.filter(tenant_id=run.tenant_id).order_by("-requested_at", "-id")
+    return {"commands": keyset_page(commands, at=view.request.GET.get("audit", ""))}
 
 
 def _logs_content(view: RunView) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 from django import forms
 from django.contrib import messages
-from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR
+from django.contrib.admin.views.main import ORDER_VAR
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -15,6 +15,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.admin.form_keys import key_of, once
+from workflows.admin.list_filters import PAGE_PARAMETERS
 from workflows.admin.run_filters import COLUMNS_VAR, RunListForm
 from workflows.errors import NotFound, PortalError
 from workflows.models import SavedView
@@ -44,10 +45,11 @@ class SavedViewForm(forms.Form):
         asked = QueryDict(self.cleaned_data["query"].removeprefix("?"))
         form = RunListForm(asked, search_paths_of(self.actor, asked.get("definition", "")))
         known = {*form.names, ORDER_VAR, COLUMNS_VAR}
-        if not form.is_valid() or set(form.query) - known - {PAGE_VAR}:
+        if not form.is_valid() or set(form.query) - known - {*PAGE_PARAMETERS}:
             raise forms.ValidationError("A filter of the list cannot be read. Correct the filter, then save the view.")
         query = form.query.copy()
-        query.pop(PAGE_VAR, None)
+        for name in PAGE_PARAMETERS:
+            query.pop(name, None)
         return str(query.urlencode())
 
 
@@ -113,4 +115,4 @@ def _may_delete(actor: Actor, view: SavedView) -> bool:
 
 
 def _normalised(query: str) -> list[tuple[str, str]]:
-    return sorted((name, value) for name, value in parse_qsl(query) if name != PAGE_VAR)
+    return sorted((name, value) for name, value in parse_qsl(query) if name not in PAGE_PARAMETERS)

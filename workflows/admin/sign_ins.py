@@ -1,8 +1,6 @@
 """Page of the audit log of sign-ins, for administrators (docs/reference/sign-in.md#audit-log)."""
 
-import uuid
 from typing import Any
-from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -15,12 +13,12 @@ from django.views.decorators.http import require_safe
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.errors import PermissionRefused, unknown_name
 from workflows.models import SignInRecord
+from workflows.selectors.keyset import POSITION_VAR, KeysetPage, keyset_page
 from workflows.selectors.sign_ins import sign_ins, sign_ins_without_tenant
 from workflows.sign_in_kinds import SignInKind
 from workflows.statuses import Role
 
-SHOWN = 50
-PARAMETERS = ("kind", "account", "of", "before")
+PARAMETERS = ("kind", "account", "of", POSITION_VAR)
 UNKNOWN = "unknown"
 
 
@@ -42,18 +40,17 @@ class SignInAdmin(TenantAdmin):
         _require_admin(request)
         chosen = {name: request.GET.get(name, "").strip() for name in PARAMETERS}
         problem = _problem(request, chosen)
-        found = [] if problem else _rows(request, chosen)
+        page = KeysetPage([]) if problem else _page(request, chosen)
         context = self.page_context(
             request,
             "Sign-ins",
-            rows=found[:SHOWN],
+            page=page,
+            rows=page.rows,
             problem=problem,
             kinds=SignInKind.choices,
             chosen=chosen,
             is_of_unknown=chosen["of"] == UNKNOWN,
             may_see_unknown=request.user.is_superuser,
-            next_query=urlencode({**chosen, "before": str(found[SHOWN - 1].id)}) if len(found) > SHOWN else "",
-            first_query=urlencode({**chosen, "before": ""}),
         )
         return TemplateResponse(request, "portal/sign_in_list.html", context, status=400 if problem else 200)
 
@@ -76,26 +73,17 @@ def _problem(request: HttpRequest, chosen: dict[str, str]) -> str:
         return f"The list shows no rows. {unknown_name(chosen['kind'], SignInKind.values, kind='kind')}"
     if chosen["of"] and (chosen["of"] != UNKNOWN or not request.user.is_superuser):
         return "The list shows no rows. Only superusers see sign-ins of names and accounts without a tenant."
-    if chosen["before"] and _id(chosen["before"]) is None:
-        return "The position in the list cannot be read. Begin with the first page."
     return ""
 
 
-def _rows(request: HttpRequest, chosen: dict[str, str]) -> list[SignInRecord]:
+def _page(request: HttpRequest, chosen: dict[str, str]) -> KeysetPage:
     is_of_unknown = chosen["of"] == UNKNOWN
     rows = sign_ins(
         tenant_id=None if is_of_unknown else actor_of(request).tenant_id,
         kind=SignInKind(chosen["kind"]) if chosen["kind"] else None,
         account=chosen["account"],
-        before=_id(chosen["before"]),
-    )[: SHOWN + 1]
+    )
+    position = chosen[POSITION_VAR]
     if is_of_unknown:
-        return sign_ins_without_tenant(rows, superuser_id=str(request.user.pk))
-    return list(rows)
-
-
-def _id(text: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        return None
+        return sign_ins_without_tenant(rows, superuser_id=str(request.user.pk), at=position)
+    return keyset_page(rows, at=position)

@@ -8,15 +8,16 @@ from django.http import HttpRequest
 from workflows.admin.base import actor_of
 from workflows.admin.task_page import due_tone
 from workflows.errors import unknown_name
+from workflows.selectors.keyset import POSITION_VAR, KeysetPage
 from workflows.selectors.tasks import ALL, CLOSED, DECISIONS, DUE_SOON, PARTS, inbox_counts, inbox_page
 
-INBOX_PARAMETERS = ("show", "kind", "due", "after")
+INBOX_PARAMETERS = ("show", "kind", "due", POSITION_VAR)
 
 
 def inbox_context(request: HttpRequest) -> dict[str, Any]:
     """Return the context of the list of tasks. `problems` has the error text for each wrong parameter."""
     actor = actor_of(request)
-    part, kind, due, after = (request.GET.get(name, "") for name in INBOX_PARAMETERS)
+    part, kind, due, position = (request.GET.get(name, "") for name in INBOX_PARAMETERS)
     problems = {} if request.path.endswith("/change/") else _problems(request, part, kind, due)
     user_id = int(actor.id) if actor.kind == "user" else 0
     context: dict[str, Any] = {
@@ -24,26 +25,20 @@ def inbox_context(request: HttpRequest) -> dict[str, Any]:
         "part": part or ALL,
         "kind": kind,
         "due": due,
-        "tasks": [],
-        "after": after,
+        "page": KeysetPage([]),
     }
     filters = {"only_decisions": kind == DECISIONS, "only_due_soon": due == DUE_SOON}
-    try:
-        page = inbox_page(
-            tenant_id=actor.tenant_id, user_id=user_id, part=part if part in PARTS else ALL, after=after, **filters
+    if not problems:
+        context["page"] = inbox_page(
+            tenant_id=actor.tenant_id, user_id=user_id, part=part if part in PARTS else ALL, at=position, **filters
         )
-    except ValueError:
-        problems["after"] = "There is no such page."
-        page = None
     counts = inbox_counts(tenant_id=actor.tenant_id, user_id=user_id, **filters)
     names = {"mine": "Mine", "unclaimed": "Unclaimed", "all": "All", CLOSED: "Closed"}
     context["parts"] = [{"value": value, "label": names[value], "count": counts.get(value, "")} for value in PARTS]
-    if page is not None and not problems:
-        context |= {"tasks": page.tasks, "next_after": page.next_after}
     kept = {name: value for name, value in (("kind", kind), ("due", due)) if value}
     context["kept"] = f"&{urlencode(kept)}" if kept else ""
-    context["kept_place"] = f"&{urlencode({'after': after})}" if after else ""
-    context["rows"] = [(task, due_tone(task)) for task in context["tasks"]]
+    context["kept_place"] = f"&{urlencode({POSITION_VAR: position})}" if position else ""
+    context["rows"] = [(task, due_tone(task)) for task in context["page"].rows]
     return context
 
 

@@ -7,7 +7,6 @@ Source: docs/reference/screens.md#next
 
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,12 +16,11 @@ from django.utils import timezone
 
 from workflows.models import HumanTask, RunStep, RunWait, Tenant
 from workflows.selectors.attention import OVERDUE_AFTER
-from workflows.selectors.keyset import position_of, rows_after
+from workflows.selectors.keyset import PAGE_SIZE, KeysetPage, behind_time, position_text, read_time_position
 from workflows.selectors.navigation import CappedCount
 from workflows.selectors.schedules import doubt_column, starting_schedules
 from workflows.statuses import OPEN_RUN_STATUSES, OPEN_TASK_STATUSES, WaitKind, WaitStatus
 
-PAGE_SIZE = 50
 MOST_COUNTED = 1_000
 # The dashboard shows more than overdue rows, however many there are.
 MOST_PASSED = 3
@@ -35,29 +33,32 @@ _WAITS = {EVENT: WaitKind.EVENT, TIME: WaitKind.TIME, QUOTA: WaitKind.QUOTA, RET
 _TIMES = {**dict.fromkeys(_WAITS, "deadline_at"), TASK: "due_at", SCHEDULE: "next_run_at"}
 
 
-@dataclass(frozen=True)
-class DuePage:
-    """Rows of one page in the order of their times. `following` is the position of the next page, or empty."""
-
-    rows: list[dict[str, Any]]
-    following: str = ""
-    is_first: bool = True
-
-
-def due_page(*, tenant_id: uuid.UUID, kind: str = "", definition: str = "", at: str = "") -> DuePage:
+def due_page(*, tenant_id: uuid.UUID, kind: str = "", definition: str = "", at: str = "") -> KeysetPage:
     """Return one page of what is overdue or comes due, the earliest time first.
 
     `kind` is one of `KINDS`, `definition` is a key; empty texts select everything. `at` is the position of an earlier
     page. A position that cannot be read leads to the first page.
     Cost: one statement. Each source reads a range of its index, at most one page.
     """
+    position = read_time_position(at)
+    is_back = position is not None and position.is_before
     due = due_of_sources(tenant_id, definition=definition)
     sources = KINDS[kind] if kind else SOURCES
-    after = [(name, rows_after(due[name], by=_TIMES[name], at=at, newest_first=False)) for name in sources]
-    rows = _read([(name, rows, PAGE_SIZE + 1) for name, rows in after], tenant_id, PAGE_SIZE + 1)
-    shown = rows[:PAGE_SIZE]
-    following = f"{shown[-1]['at'].isoformat()}_{shown[-1]['id']}" if len(rows) > PAGE_SIZE else ""
-    return DuePage(shown, following, position_of(at) is None)
+    behind = [
+        (name, due[name].filter(behind_time(position, by=_TIMES[name])) if position else due[name], PAGE_SIZE + 1)
+        for name in sources
+    ]
+    found = _read(behind, tenant_id, PAGE_SIZE + 1, is_back=is_back)
+    if position and len(found) < (PAGE_SIZE if is_back else 1):  # rows are no longer due
+        return due_page(tenant_id=tenant_id, kind=kind, definition=definition)
+    has_more, shown = len(found) > PAGE_SIZE, found[:PAGE_SIZE][:: -1 if is_back else 1]
+    following, previous = (is_back or has_more), (has_more if is_back else position is not None)
+    return KeysetPage(
+        shown,
+        position_text([shown[-1]["at"], shown[-1]["id"]]) if following else "",
+        position_text([shown[0]["at"], shown[0]["id"]], is_before=True) if previous else "",
+        is_first=not previous,
+    )
 
 
 def next_due(*, tenant_id: uuid.UUID, limit: int) -> list[dict[str, Any]]:
@@ -110,20 +111,25 @@ def due_of_sources(tenant_id: uuid.UUID, *, definition: str = "") -> dict[str, Q
     }
 
 
-def _read(due: Iterable[tuple[str, QuerySet[Any], int]], tenant_id: uuid.UUID, limit: int) -> list[dict[str, Any]]:
+def _read(
+    due: Iterable[tuple[str, QuerySet[Any], int]], tenant_id: uuid.UUID, limit: int, *, is_back: bool = False
+) -> list[dict[str, Any]]:
     """Return the first rows of these sources together, in the order of their times. Each source has its own limit.
+
+    `is_back`: return the last rows, the latest time first.
 
     Shapes: each row has `kind` (its source), `id`, `at`, `definition`, `name` and `is_overdue`. Each row except a
     schedule has `run` (an id) and `key`. A retry also has `attempt`, `version` and `path`. A schedule has `doubt`: why
     it may start no run at this time.
     """
+    sign = "-" if is_back else ""
     parts = [
-        rows.order_by(_TIMES[name], "id")
+        rows.order_by(f"{sign}{_TIMES[name]}", f"{sign}id")
         .annotate(at=F(_TIMES[name]), source=Value(name), facts=JSONObject(**_facts(name, tenant_id)))
         .values_list("at", "id", "source", "facts")[:most]
         for name, rows, most in due
     ]
-    found = parts[0].union(*parts[1:], all=True).order_by("at", "id")[:limit] if parts[1:] else parts[0]
+    found = parts[0].union(*parts[1:], all=True).order_by(f"{sign}at", f"{sign}id")[:limit] if parts[1:] else parts[0]
     return [_row(*row) for row in found]
 
 

@@ -18,7 +18,7 @@ from django.db.models.functions import Coalesce
 
 from workflows.actors import person_name
 from workflows.models import Command, Run
-from workflows.selectors.keyset import PAGE_SIZE, KeysetPage, keyset_page, position_of, rows_after
+from workflows.selectors.keyset import PAGE_SIZE, KeysetPage, keyset_page, position_text, read_time_position
 from workflows.statuses import CommandAction
 
 PART, MOST_READ = 500, 5_000
@@ -75,8 +75,9 @@ def ledger_search(*, tenant_id: uuid.UUID, search: LedgerSearch, at: str = "") -
     operation = Case(When(action=CommandAction.BULK, then=KeyTextTransform("operation", "payload")))
     rows = Command.objects.filter(tenant_id=tenant_id, **chosen).defer("payload", "details")
     rows = rows.annotate(operation=Coalesce(operation, Value(""), output_field=TextField()))
+    rows = rows.order_by("-requested_at", "-id")
     if not search.text:
-        return LedgerPage(keyset_page(rows, by="requested_at", at=at))
+        return LedgerPage(keyset_page(rows, at=at))
     return _with_text(rows, search.text.casefold(), at)
 
 
@@ -97,18 +98,18 @@ def _targets(tenant_id: uuid.UUID, text: str) -> list[str]:
 
 def _with_text(rows: QuerySet[Any], text: str, at: str) -> LedgerPage:
     found: list[Command] = []
-    position, is_first = at, not position_of(at)
+    position, is_first = at, read_time_position(at) is None
     end = time.monotonic() + MOST_SECONDS
     for _ in range(MOST_READ // PART):
-        part = list(rows_after(rows, by="requested_at", at=position).order_by("-requested_at", "-id")[:PART])
-        for command in part:
-            position = f"{command.requested_at.isoformat()}_{command.id}"
+        part = keyset_page(rows, at=position, size=PART)
+        for command in part.rows:
+            position = position_text([command.requested_at, command.id])
             if text in command.reason.casefold():
                 found.append(command)
                 if len(found) == PAGE_SIZE:
-                    return LedgerPage(KeysetPage(found, position, is_first))
-        if len(part) < PART:
-            return LedgerPage(KeysetPage(found, "", is_first))
+                    return LedgerPage(KeysetPage(found, position, is_first=is_first))
+        if not part.following:
+            return LedgerPage(KeysetPage(found, is_first=is_first))
         if time.monotonic() > end:
             break
-    return LedgerPage(KeysetPage(found, position, is_first), part[-1].requested_at)
+    return LedgerPage(KeysetPage(found, position, is_first=is_first), part.rows[-1].requested_at)

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from workflows.actors import lower_role
 from workflows.models import ApiToken, Invitation, TenantMembership
-from workflows.selectors.keyset import PAGE_SIZE, KeysetPage, keyset_page
+from workflows.selectors.keyset import KeysetPage, keyset_page
 from workflows.statuses import Role
 
 # Numbers of days that the page "Members" offers for `absent_members`.
@@ -29,7 +29,7 @@ def absent_members(rows: QuerySet[TenantMembership], *, days: int) -> QuerySet[T
 
 
 def members_page(*, tenant_id: uuid.UUID, search: str = "", at: str = "", absent: str = "") -> KeysetPage:
-    """Return members by the names of their accounts. `at` is the name at the end of the page before.
+    """Return members by the names of their accounts.
 
     The search finds a part of the name of the account, of the person's name and of the e-mail address. `absent` is one
     of ABSENT_DAYS: only members who have not signed in for this time.
@@ -43,12 +43,7 @@ def members_page(*, tenant_id: uuid.UUID, search: str = "", at: str = "", absent
         for part in parts:
             found |= Q(**{f"user__{part}__icontains": search})
         rows = rows.filter(found)
-    if at:
-        rows = rows.filter(user__username__gt=at)
-    members = list(rows.order_by("user__username")[: PAGE_SIZE + 1])
-    shown = members[:PAGE_SIZE]
-    following = shown[-1].user.get_username() if len(members) > PAGE_SIZE else ""
-    return KeysetPage(shown, following, is_first=not at)
+    return keyset_page(rows.order_by("user__username"), at=at)
 
 
 def tokens_page(*, tenant_id: uuid.UUID, search: str = "", at: str = "") -> KeysetPage:
@@ -60,7 +55,7 @@ def tokens_page(*, tenant_id: uuid.UUID, search: str = "", at: str = "") -> Keys
     if search:
         of_person = Q(created_by__username__icontains=search)
         rows = rows.filter(Q(name__icontains=search) | of_person | Q(prefix__startswith=search))
-    page = keyset_page(rows, by="created_at", at=at)
+    page = keyset_page(rows.order_by("-created_at", "-id"), at=at)
     with_roles_now(page.rows)
     return page
 
@@ -70,7 +65,7 @@ def invitations_page(*, tenant_id: uuid.UUID, search: str = "", at: str = "") ->
     rows = Invitation.objects.filter(tenant_id=tenant_id)
     if search:
         rows = rows.filter(Q(email__icontains=search) | Q(created_by_name__icontains=search))
-    return keyset_page(rows, by="created_at", at=at)
+    return keyset_page(rows.order_by("-created_at", "-id"), at=at)
 
 
 def with_roles_now(tokens: Sequence[Any]) -> Sequence[Any]:

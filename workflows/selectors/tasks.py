@@ -1,15 +1,14 @@
 """Inbox of human tasks: one page of tasks by due time, and the number of tasks in each part of the inbox."""
 
 import uuid
-from dataclasses import dataclass
-from datetime import datetime
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import QuerySet
 
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.models import HumanTask
 from workflows.selectors.attention import tasks_due_soon
 from workflows.selectors.counts import count_text, part_counts
+from workflows.selectors.keyset import KeysetPage, keyset_page
 from workflows.statuses import OPEN_TASK_STATUSES
 
 PAGE = 50
@@ -19,14 +18,6 @@ PARTS = (MINE, UNCLAIMED, ALL, CLOSED)
 DECISIONS, DUE_SOON = "decisions", "hour"
 
 
-@dataclass(frozen=True)
-class InboxPage:
-    """One page of the inbox. `next_after` is the place of the next page; it is empty on the last page."""
-
-    tasks: list[HumanTask]
-    next_after: str
-
-
 def inbox_page(
     *,
     tenant_id: uuid.UUID,
@@ -34,21 +25,20 @@ def inbox_page(
     part: str,
     only_decisions: bool = False,
     only_due_soon: bool = False,
-    after: str = "",
-) -> InboxPage:
+    at: str = "",
+) -> KeysetPage:
     """Return one page of tasks. Open tasks are sorted by due time, closed tasks by the time of their start.
 
-    Cost: one statement on an index. Errors: ValueError for an `after` that no page has given.
+    `at` is the position of an earlier page. Cost: one statement on an index, and one more for tasks without a due time.
     """
     tasks = HumanTask.objects.filter(tenant_id=tenant_id).select_related("run", "claimed_by")
     tasks = tasks.defer("context_data", "form_schema", "response", "run__input", "run__output", "run__error")
     tasks = _filtered(tasks, only_decisions=only_decisions, only_due_soon=only_due_soon)
     if part == CLOSED:
-        tasks = _after_closed(tasks.exclude(status__in=OPEN_TASK_STATUSES), after)
+        tasks = tasks.exclude(status__in=OPEN_TASK_STATUSES).order_by("-created_at", "-id")
     else:
-        tasks = _after_open(_open(tasks, part, user_id), after)
-    found = list(tasks[: PAGE + 1])
-    return InboxPage(found[:PAGE], _place(found[PAGE - 1], part) if len(found) > PAGE else "")
+        tasks = _open(tasks, part, user_id).order_by("due_at", "id")
+    return keyset_page(tasks, at=at, size=PAGE)
 
 
 def inbox_counts(
@@ -76,31 +66,3 @@ def _open(tasks: QuerySet[HumanTask], part: str, user_id: int) -> QuerySet[Human
     if part == MINE:
         return tasks.filter(claimed_by_id=user_id)
     return tasks.filter(claimed_by__isnull=True) if part == UNCLAIMED else tasks
-
-
-def _after_open(tasks: QuerySet[HumanTask], after: str) -> QuerySet[HumanTask]:
-    ordered = tasks.order_by(F("due_at").asc(nulls_last=True), "id")
-    if not after:
-        return ordered
-    moment, task_id = _read_place(after)
-    if moment is None:
-        return ordered.filter(due_at__isnull=True, id__gt=task_id)
-    return ordered.filter(Q(due_at__gt=moment) | Q(due_at=moment, id__gt=task_id) | Q(due_at__isnull=True))
-
-
-def _after_closed(tasks: QuerySet[HumanTask], after: str) -> QuerySet[HumanTask]:
-    ordered = tasks.order_by("-created_at", "-id")
-    if not after:
-        return ordered
-    moment, task_id = _read_place(after)
-    return ordered.filter(Q(created_at__lt=moment) | Q(created_at=moment, id__lt=task_id))
-
-
-def _place(task: HumanTask, part: str) -> str:
-    moment = task.created_at if part == CLOSED else task.due_at
-    return f"{'' if moment is None else moment.isoformat()}_{task.id}"
-
-
-def _read_place(text: str) -> tuple[datetime | None, uuid.UUID]:
-    moment, _, task_id = text.partition("_")
-    return (datetime.fromisoformat(moment) if moment else None), uuid.UUID(task_id)
