@@ -2,6 +2,10 @@
 
 from typing import Any
 
+from django.urls import reverse
+
+from tests.support.members import member_of
+from tests.support.story.places import story_ids
 from workflows.models import DefinitionVersion, EventDelivery, HumanTask, Incident, Run
 from workflows.selectors.step_counts import map_numbers, open_runs
 from workflows.services.runs.replay_rules import repeated_actions
@@ -42,3 +46,14 @@ def test_a_replay_of_the_story_repeats_the_reservations(story: Any) -> None:
     (repeated,) = repeated_actions(tenant_id=story.tenant.id, run_ids=list(inputs))
     large = sum(value["amount"] > 1000 for value in inputs.values())
     assert (repeated.action, repeated.runs, large > 10) == ("bank.reserve@1", large, True)
+
+
+def test_the_map_names_the_incident_of_its_worst_step_once(story: Any) -> None:
+    ids = story_ids(story)
+    page, incident = (
+        reverse(f"admin:workflows_{model}_change", args=[ids[model]]) for model in ("definition", "incident")
+    )
+    for tab in ("map", "versions"):
+        shown = member_of(story.tenant).get(page, {"version": 2, "tab": tab}).content.decode()
+        assert shown.count(f'href="{incident}"') == 1, tab
+        assert ("failed at one step" in shown) == (tab == "map"), tab

@@ -107,7 +107,7 @@ def _note(node: Node, row: OutlineRow) -> str:
     if row.state in (states.FAILED, states.CAUGHT) and row.attempts and not node.is_frame:
         last = row.attempts[-1]
         error = last.error_code or last.error_category
-        return f"{error} after {last.attempt} attempts" if last.attempt > 1 else error
+        return f"{error}, {last.attempt} attempts" if last.attempt > 1 else error
     if node.kind == BRANCH and row.note in ("yes", "no"):
         return f"{row.note}: {node.about}"
     return row.note or row.took
