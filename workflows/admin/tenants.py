@@ -53,6 +53,8 @@ LABELS = {
     "stored_bytes": "Stored bytes",
 }
 # Cards with a form.
+# A page has one primary action. The others, and a danger, have a plain button.
+LOOKS = {"rename": "primary", "close": "danger"}
 CARDS: dict[str, dict[str, Any]] = {
     "rename": {
         "heading": "Name", "note": "People see the name. The slug never changes.", "button": "Save the name",
@@ -194,7 +196,7 @@ class TenantsAdmin(AdministratorsAdmin):
             tenant=tenant,
             uses=[(LABELS[use.name], use) for use in uses_of(tenant)],
             cards=[
-                {"what": name, "form": shown[name], "look": "danger" if name == "close" else "primary", **CARDS[name]}
+                {"what": name, "form": shown[name], "look": LOOKS.get(name, ""), **CARDS[name]}
                 for name in _offered(tenant, is_superuser=actor_of(request).is_superuser)
             ],
         )
