@@ -25,6 +25,7 @@ _SENTENCES = {
     OutcomeCode.STARTED: "The event started a run.",
     OutcomeCode.PARTLY_DEAD: "A run used the event. All attempts to deliver it to another target failed.",
     OutcomeCode.FILTERED: "{unused} A run waited for it, but the wait did not accept it.",
+    OutcomeCode.RUN_UNKNOWN: "{unused} Temporal does not know the run that waited for it.",
     OutcomeCode.WAIT_CLOSED: "{unused} The wait with this key had closed before the event was delivered.",
     OutcomeCode.NOT_STARTED: "{unused} The definition did not start.",
     OutcomeCode.NO_WAIT: "{unused} No wait had this event type and key.",
@@ -67,6 +68,13 @@ def buffer_over_text(taker: dict[str, Any] | None) -> str:
         return "Its buffer time is over. The wait with this key decides about an earlier event first."
     state = "on hold" if taker["isHeld"] else "whose run does not run yet"
     return f"Its buffer time is over. A start of {taker['definition']} {state} can still use it."
+
+
+# -- Reasons of deliveries that Temporal did not find a run for --------------------------------------------------------
+
+RUN_ENDED, RUN_UNKNOWN = "the run has ended", "Temporal does not know the run"
+# The comparison after the failed signal was not possible, so the two cases cannot be distinguished.
+RUN_ENDED_OR_UNKNOWN = f"{RUN_UNKNOWN}, or has ended it"
 
 
 # -- Reasons of starts that are held or skipped ------------------------------------------------------------------------

@@ -14,13 +14,14 @@ Source: docs/reference/events.md#statuses-and-outcomes
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import NamedTuple
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from workflows.event_decisions import decision_sentence
+from workflows.event_decisions import RUN_UNKNOWN, decision_sentence
 from workflows.models import Event, EventDelivery
 from workflows.models.statements import update_rows
 from workflows.statuses import CorrelationStatus, DeliveryStatus, EventOutcome, OutcomeCode
@@ -28,11 +29,13 @@ from workflows.statuses import CorrelationStatus, DeliveryStatus, EventOutcome, 
 OUTCOME_FIELDS = ["outcome", "outcome_code", "outcome_reason"]
 REACHED = frozenset({DeliveryStatus.MATCHED, DeliveryStatus.STARTED})
 IN_PROGRESS = frozenset({DeliveryStatus.PENDING, DeliveryStatus.SENT})
-# A pending start that is held counts with this word instead of its status.
-HELD = "held"
+# A pending start that is held counts with this word instead of its status, and so does a late delivery to a run that
+# Temporal does not know. Its wait had not closed.
+HELD, LOST = "held", "lost"
 # The decision on an event whose deliveries all ended without an effect. The first status that exists decides.
-_WITHOUT_EFFECT = {
+_WITHOUT_EFFECT: dict[str, OutcomeCode] = {
     DeliveryStatus.FILTERED: OutcomeCode.FILTERED,
+    LOST: OutcomeCode.RUN_UNKNOWN,
     DeliveryStatus.LATE: OutcomeCode.WAIT_CLOSED,
     DeliveryStatus.SKIPPED: OutcomeCode.NOT_STARTED,
     DeliveryStatus.DISCARDED: OutcomeCode.DISCARDED,
@@ -68,7 +71,7 @@ def decision_of(
 ) -> Decision:
     """Return the outcome that follows from these delivery statuses, with its code and its sentence.
 
-    The first rule that fits decides. `statuses` has `HELD` for a start that is held, and `held_why` says why it is.
+    The first rule that fits decides. `statuses` has `HELD` and `LOST` for such deliveries. `held_why` says why a start is held.
     `had_closed_wait`: routing found a wait with the name and a key of the event, which had closed.
     """
     found = set(statuses)
@@ -118,9 +121,9 @@ def write_outcomes(locked: list[Event]) -> None:
     held_why: dict[uuid.UUID, str] = {}
     deliveries = EventDelivery.objects.filter(event_id__in=[event.id for event in locked])
     for event_id, status, held_since, why in deliveries.values_list("event_id", "status", "held_since", "reason"):
-        is_held = status == DeliveryStatus.PENDING and held_since is not None
-        statuses.setdefault(event_id, []).append(HELD if is_held else status)
-        if is_held:
+        counted = _counted_as(status, held_since, why)
+        statuses.setdefault(event_id, []).append(counted)
+        if counted == HELD:
             held_why[event_id] = why
     changed = [
         event
@@ -128,6 +131,12 @@ def write_outcomes(locked: list[Event]) -> None:
         if event.occupies_id and set_outcome(event, statuses.get(event.id, ()), held_why=held_why.get(event.id, ""))
     ]
     update_rows(changed, OUTCOME_FIELDS)
+
+
+def _counted_as(status: str, held_since: datetime | None, reason: str) -> str:
+    if status == DeliveryStatus.PENDING and held_since is not None:
+        return HELD
+    return LOST if status == DeliveryStatus.LATE and reason.startswith(RUN_UNKNOWN) else status
 
 
 def set_outcome(

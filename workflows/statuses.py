@@ -145,6 +145,7 @@ class OutcomeCode(TextChoices):
     STARTED = "started", "Started"
     PARTLY_DEAD = "partly_dead", "Partly dead"
     FILTERED = "filtered", "Filtered"
+    RUN_UNKNOWN = "run_unknown", "Run unknown"
     WAIT_CLOSED = "wait_closed", "Wait closed"
     NOT_STARTED = "not_started", "Not started"
     NO_WAIT = "no_wait", "No wait"

@@ -11,7 +11,14 @@ from workflows.engine.clock import iso_time, ms_of_datetime
 from workflows.engine.errors import RunError
 from workflows.engine.mapping import expand_dotted, resolve
 from workflows.errors import Conflict, PortalError
-from workflows.event_decisions import archived_text, limit_text, paused_text
+from workflows.event_decisions import (
+    RUN_ENDED,
+    RUN_ENDED_OR_UNKNOWN,
+    RUN_UNKNOWN,
+    archived_text,
+    limit_text,
+    paused_text,
+)
 from workflows.json_numbers import as_doubles
 from workflows.ledger import command_finish, command_refuse
 from workflows.models import Command, Definition, DefinitionVersion, Event, EventDelivery, Run
@@ -76,8 +83,7 @@ def event_deliver_to_wait(delivery: EventDelivery) -> tuple[str, str]:
         gateway.signal_event(signal, workflow_id=run.temporal_workflow_id, request_id=str(delivery.id))
     except gateway.TemporalNotFound as error:
         found = run_reconcile_unknown(run)
-        is_unknown = found is not None and found.is_unknown
-        why = "Temporal does not know the run" if is_unknown else "the run has ended"
+        why = RUN_ENDED_OR_UNKNOWN if found is None else RUN_UNKNOWN if found.is_unknown else RUN_ENDED
         if completion is not None:
             command_refuse(completion, Conflict(why, code="TASK_NOT_OPEN"))
         return DeliveryStatus.LATE, f"{why}: {error}"

@@ -156,7 +156,7 @@ def _rest(counts: dict[str, int]) -> str:
 
 def _without_target(explained: dict[str, Any]) -> Advice:
     # The key was right, so a key that is almost the same belongs to another case.
-    if explained["outcome"]["code"] == OutcomeCode.WAIT_CLOSED:
+    if explained["outcome"]["code"] in (OutcomeCode.WAIT_CLOSED, OutcomeCode.RUN_UNKNOWN):
         unsure = next((wait for wait in explained["routing"]["waits"] if wait["run_differs"]), None)
         return Advice(to_do=LATE_TO_DO) if unsure is None else _compare(unsure)
     near = _best(explained)

@@ -23,7 +23,7 @@ _SENTENCES = {
     ),
     DeliveryStatus.SENT: "Temporal accepted the signal for {to}. The workflow has not decided about the event yet.",
     DeliveryStatus.FILTERED: "{to} waited for the event but did not take it{why}.",
-    DeliveryStatus.LATE: "The event came too late for {to}{why}.",
+    DeliveryStatus.LATE: "{to} could not take the event{why}.",
     DeliveryStatus.SKIPPED: "The event did not start {to}{why}.",
     DeliveryStatus.DISCARDED: "The delivery to {to} was discarded{why}.",
 }

@@ -13,6 +13,7 @@ _STATUS = {
     OutcomeCode.MATCHED: DeliveryStatus.MATCHED,
     OutcomeCode.STARTED: DeliveryStatus.STARTED,
     OutcomeCode.FILTERED: DeliveryStatus.FILTERED,
+    OutcomeCode.RUN_UNKNOWN: DeliveryStatus.LATE,
     OutcomeCode.WAIT_CLOSED: DeliveryStatus.LATE,
     OutcomeCode.NOT_STARTED: DeliveryStatus.SKIPPED,
     OutcomeCode.DEAD: DeliveryStatus.DEAD,

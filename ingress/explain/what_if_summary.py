@@ -18,7 +18,7 @@ _SENTENCES = {
     DeliveryStatus.STARTED: "The event would start {to}.",
     DeliveryStatus.PENDING: "The start of {to} would be held: {why}.",
     DeliveryStatus.FILTERED: "{to} waits for the event, but would probably not take it: {why}.",
-    DeliveryStatus.LATE: "The event would come too late for {to}: {why}.",
+    DeliveryStatus.LATE: "{to} could not take the event: {why}.",
     DeliveryStatus.SKIPPED: "The event would not start {to}: {why}.",
 }
 

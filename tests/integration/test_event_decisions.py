@@ -33,7 +33,7 @@ def routed(tenant: Any, **value: Any) -> Event:
     return event
 
 
-def decided(*statuses: str) -> Callable[[Any], Event]:
+def decided(*statuses: str, **fields: Any) -> Callable[[Any], Event]:
     """Return a builder of an event with a delivery of each status. The buffer time has passed."""
 
     def build(tenant: Any) -> Event:
@@ -42,7 +42,7 @@ def decided(*statuses: str) -> Callable[[Any], Event]:
         Event.objects.filter(id=event.id).update(buffered_until=timezone.now())
         with deliveries_changing(Event.objects.filter(id=event.id)):
             for wait, status in zip(waits, statuses, strict=True):
-                EventDelivery.objects.filter(wait=wait).update(status=status)
+                EventDelivery.objects.filter(wait=wait).update(status=status, **fields)
         return event
 
     return build
@@ -114,6 +114,10 @@ DECISIONS: dict[OutcomeCode, tuple[Callable[[Any], Event], str]] = {
         "A run used the event. All attempts to deliver it to another target failed.",
     ),
     OutcomeCode.FILTERED: (decided("filtered"), f"{UNUSED} A run waited for it, but the wait did not accept it."),
+    OutcomeCode.RUN_UNKNOWN: (
+        decided("late", reason="Temporal does not know the run: workflow not found"),
+        f"{UNUSED} Temporal does not know the run that waited for it.",
+    ),
     OutcomeCode.WAIT_CLOSED: (
         decided("late"),
         f"{UNUSED} The wait with this key had closed before the event was delivered.",

@@ -11,7 +11,7 @@ from tests.support.events import open_wait, receive
 from tests.support.members import member_of
 from workflows.models import Event, EventDelivery, EventKey, Tenant
 from workflows.redaction import compiled, rules_of
-from workflows.selectors.near_misses import NearMiss, WaitNearMisses, wait_near_misses
+from workflows.selectors.near_misses import NearMiss, WaitNearMisses, wait_deliveries, wait_near_misses
 from workflows.statuses import DeliveryStatus
 
 
@@ -20,7 +20,7 @@ def keys_of(found: list[NearMiss]) -> list[str]:
 
 
 def near_misses_of(wait: Any, rules: Any = None, *, sees_payloads: bool = True) -> WaitNearMisses:
-    found = wait_near_misses(wait, rules=rules or compiled(), sees_payloads=sees_payloads)
+    found = wait_near_misses(wait, wait_deliveries(wait), rules=rules or compiled(), sees_payloads=sees_payloads)
     assert found is not None
     return found
 

@@ -3,6 +3,7 @@
 Source: docs/reference/authority.md#age-and-repair-of-projections
 """
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NoReturn
@@ -11,6 +12,8 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from ingress.dispatch.delivery import events_deliver_due
+from ingress.dispatch.routing import event_route
 from ingress.dispatch.targets import event_deliver_to_wait
 from tests.support.events import open_wait, receive
 from tests.support.factories import make_actor, make_run
@@ -96,7 +99,7 @@ def decide_unknown_cancel(run: Run) -> str:
         (deliver, ["Temporal does not know the run: workflow not found"]),
         (cancel, ["does not know this run, or has ended it", "(Verify), then repair it", "replay the run"]),
         (terminate, ["does not know this run, or has ended it", "(Verify), then repair it"]),
-        (complete, ["Temporal does not know the run of this task", "(Verify)"]),
+        (complete, ["Temporal does not know the run; the task was not changed", "(Verify)"]),
         (decide_unknown_cancel, ["Temporal does not know the run"]),
         (compare, []),
     ],
@@ -113,6 +116,31 @@ def test_each_contradiction_marks_the_run_and_its_page(
     page = run_page(run)
     assert ("This page may be wrong." in page, "Compare with Temporal and repair…" in page) == (True, True)
     assert "Send this event" not in page
+
+
+def test_event_for_a_run_that_temporal_does_not_know_says_so(tenant: Any) -> None:
+    open_wait(tenant, run=started_run(tenant))
+    event = receive(tenant)
+    event_route(event.id)
+    events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 60)
+    client = member_of(tenant, role="operator")
+    page = client.get(reverse("admin:workflows_event_change", args=[event.id])).content.decode()
+    assert "Temporal does not know the run that waited for it." in page
+    assert "compare it with Temporal" in page
+    assert ("had closed" in page, "had ended" in page, "came too late" in page) == (False, False, False)
+
+
+@pytest.mark.parametrize("is_busy", [True, False])
+def test_end_of_a_run_is_not_claimed_without_a_comparison(
+    tenant: Any, monkeypatch: pytest.MonkeyPatch, is_busy: bool
+) -> None:
+    def describe(**_: Any) -> NoReturn:
+        raise gateway.TemporalUnreachable("connect error") if is_busy else gateway.TemporalNotFound("not found")
+
+    monkeypatch.setattr(gateway, "describe_run", describe)
+    run = started_run(tenant)
+    for said in (deliver(run), complete(run)):
+        assert ("or has ended it" in said, "the run has ended" in said) == (is_busy, False)
 
 
 def run_page(run: Run) -> str:

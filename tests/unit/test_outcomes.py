@@ -32,6 +32,7 @@ from workflows.statuses import OutcomeCode
         ([], "derived", False, "unmatched", "no_wait"),
         (["filtered"], "derived", True, "buffered", "filtered"),
         (["filtered", "late"], "derived", False, "unmatched", "filtered"),
+        (["late", "lost"], "derived", False, "unmatched", "run_unknown"),
         (["late", "skipped"], "derived", False, "unmatched", "wait_closed"),
         (["skipped", "discarded"], "missing", False, "unmatched", "not_started"),
     ],

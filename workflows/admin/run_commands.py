@@ -19,6 +19,7 @@ from workflows.admin.forms import ReasonForm, RequiredReasonForm
 from workflows.admin.run_replay import RunReplayView
 from workflows.errors import NotFound, PortalError
 from workflows.models import Run
+from workflows.selectors.failed_endings import is_on_run_page
 from workflows.services.runs.control import run_cancel, run_terminate
 from workflows.services.runs.requests import run_find
 from workflows.statuses import Role
@@ -30,8 +31,8 @@ NEEDED = {"cancel": Role.OPERATOR, "terminate": Role.ADMIN}
 class RunCommandViews(RunReplayView):
     """Views of `RunAdmin` for commands on one run. GET shows the confirmation page. POST sends the command.
 
-    The run page shows an accepted command and its effect, so no message about it is added. Such a message would stay on
-    the page when it is no longer true.
+    The run page shows an accepted command and its effect, and one that Temporal did not carry out. So no message about
+    these is added. Such a message would be on the page twice, and would stay there when it is no longer true.
     """
 
     def command_urls(self) -> list[URLPattern]:
@@ -74,7 +75,8 @@ class RunCommandViews(RunReplayView):
         try:
             return HttpResponseRedirect(once(lambda: send(form.cleaned_data)) or _run_url(run.id))
         except PortalError as error:
-            messages.error(request, error_text(error))
+            if not is_on_run_page(error.code, run):
+                messages.error(request, error_text(error))
         return HttpResponseRedirect(_run_url(run.id))
 
     def _page(self, request: HttpRequest, run: Run, form: forms.Form, name: str, **more: Any) -> HttpResponse:

@@ -47,12 +47,25 @@ def _primary(page: RunPage, answer: Answer, actor: Actor, *, replay: Offer, term
     if page.task is not None:
         name = "Decide the outcome…" if answer.kind == "unknown" else "Open the task"
         return Offer(name, "task", reverse("admin:workflows_humantask_change", args=[page.task.id]))
-    if answer.kind == "waits_event" and page.wait is not None and not page.is_canceling:
-        url = f"{reverse('admin:workflows_event_send')}?wait={page.wait.id}"
-        return Offer("Send this event…", "send", url, _needs(actor, Role.OPERATOR))
+    if answer.kind == "waits_event" and not page.is_canceling:
+        return _event(page, actor)
     if answer.kind == "stuck":
         return terminate
     return replay if _needs_replay(page) else None
+
+
+def _event(page: RunPage, actor: Actor) -> Offer | None:
+    """Return what brings the awaited event to the run. A second event could have a second effect if one has arrived."""
+    arrival = page.arrival
+    if arrival is not None and arrival.delivery is not None and arrival.is_dead:
+        url = reverse("admin:workflows_eventdelivery_redeliver", args=[arrival.delivery.id])
+        return Offer("Redeliver…", "replay", url, _needs(actor, Role.OPERATOR))
+    if arrival is not None and page.has_event:
+        return Offer("See the event", "event", reverse("admin:workflows_event_change", args=[arrival.event_id]))
+    if page.wait is None:
+        return None
+    url = f"{reverse('admin:workflows_event_send')}?wait={page.wait.id}"
+    return Offer("Send this event…", "send", url, _needs(actor, Role.OPERATOR))
 
 
 def _needs_replay(page: RunPage) -> bool:

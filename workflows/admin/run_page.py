@@ -177,7 +177,7 @@ def _steps_content(view: RunView) -> dict[str, Any]:
         "panel_wait": wait if wait is not None and selected is not None and wait.step_path == path else None,
         "shows_ending": view.page.ending is not None and not view.page.is_open and not wanted,
         "unknown_paths": sorted(set(view.steps.facts) - set(rows))[:SHOWN_PATHS],
-        "near_misses": wait_near_misses(wait, rules=rules, sees_payloads=view.actor.sees_payloads)
+        "near_misses": wait_near_misses(wait, view.page.deliveries, rules=rules, sees_payloads=view.actor.sees_payloads)
         if is_event_wait and wait is not None
         else [],
     }

@@ -6,7 +6,7 @@ from typing import Any
 from django.db.models import OuterRef, Q, Subquery
 from django.db.models.functions import JSONObject
 
-from workflows.models import Command
+from workflows.models import Command, Run
 from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState
 
 TEMPORAL_CODES = ("WORKFLOW_TEMPORAL_CANCEL_FAILED", "WORKFLOW_TEMPORAL_TERMINATE_FAILED", "TEMPORAL_UNAVAILABLE")
@@ -37,3 +37,8 @@ def failed_ending_of(run: Any, sent: Command | None) -> dict[str, Any] | None:
         return None
     hint = details.get("hint", "") if isinstance(details, dict) else ""
     return {**facts, "requested_at": requested_at, "hint": hint}
+
+
+def is_on_run_page(code: str, run: Run) -> bool:
+    """Return True if the page of the run shows a command that has just failed with this code. Cost: one statement."""
+    return code in TEMPORAL_CODES and Run.objects.filter(id=run.id, status__in=OPEN_RUN_STATUSES).exists()

@@ -4,11 +4,13 @@ Source: docs/reference/events.md#near-misses
 """
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Case, Exists, OuterRef, QuerySet, Value, When
 
+from workflows.event_outcomes import IN_PROGRESS
 from workflows.event_redaction import EventRedaction
 from workflows.key_likeness import SAME, UNLIKE, Likeness, Parts, key_likeness, key_variants
 from workflows.models import Event, EventDelivery, EventKey, RunWait
@@ -21,6 +23,10 @@ NEAR_MISS_SPAN = timedelta(minutes=10)
 READ_EVENTS = 50
 # An event of another type is less alike than any key that is alike.
 OTHER_TYPE = UNLIKE - 1
+# Deliveries that can still end the wait, and those that a person can redeliver, are shown before older refusals.
+_UNDECIDED_FIRST = Case(
+    When(status__in=IN_PROGRESS, then=Value(0)), When(status=DeliveryStatus.DEAD, then=Value(1)), default=Value(2)
+)
 _FIELDS = (
     "id", "tenant_id", "event_id", "event_type", "correlation_key", "correlation_keys", "correlation_trace",
     "outcome", "outcome_code", "received_at", "routed_at",
@@ -58,30 +64,39 @@ class WaitNearMisses:
         return f"{READ_EVENTS} or more" if self.others >= READ_EVENTS else str(self.others)
 
 
-def wait_near_misses(wait: RunWait, *, rules: Rules, sees_payloads: bool) -> WaitNearMisses | None:
+def wait_deliveries(wait: RunWait) -> list[EventDelivery]:
+    """Return up to NEAR_MISSES deliveries to an open wait, with their events. Those in progress come first, then dead.
+
+    Cost: one statement, and none for a wait that no event can end.
+    """
+    if not wait.event_name:
+        return []
+    rows = wait.deliveries.select_related("event").exclude(status=DeliveryStatus.MATCHED)
+    return list(rows.filter(tenant_id=wait.tenant_id).order_by(_UNDECIDED_FIRST, "-created_at")[:NEAR_MISSES])
+
+
+def wait_near_misses(
+    wait: RunWait, deliveries: Sequence[EventDelivery], *, rules: Rules, sees_payloads: bool
+) -> WaitNearMisses | None:
     """Return up to NEAR_MISSES events that almost reached the wait, or None if the wait is not for an event.
+
+    `deliveries` are those of `wait_deliveries`.
 
     Events with the key of the wait come first: their filter did not match, they were rejected, or their type is almost
     the type of the wait. Then events of the same type with alike keys follow, the most alike key first, then events of
     other types with the key of the wait, and then events without a key. A key that the rules hide is not compared,
     because the result would describe the hidden value. It comes last, or not at all if the event has another type.
 
-    Cost: two statements. No payload is read for events with other keys.
+    Cost: one statement. No payload is read for events with other keys.
     """
     if not wait.event_name:
         return None
-    deliveries = _deliveries(wait)
     delivered = {delivery.event_id for delivery in deliveries}
     others = [_compared(event, wait, rules) for event in _candidates(wait) if event.id not in delivered]
     alike = [pair for pair in others if pair[0] != UNLIKE]
     alike.sort(key=lambda pair: (pair[0], -pair[1].received_at.timestamp()))
     found = [_refused(delivery, rules, sees_payloads) for delivery in deliveries]
     return WaitNearMisses([*found, *(near for _, near in alike)][:NEAR_MISSES], len(others) - len(alike))
-
-
-def _deliveries(wait: RunWait) -> list[EventDelivery]:
-    rows = wait.deliveries.select_related("event").exclude(status=DeliveryStatus.MATCHED)
-    return list(rows.filter(tenant_id=wait.tenant_id).order_by("-created_at")[:NEAR_MISSES])
 
 
 def _refused(delivery: EventDelivery, rules: Rules, sees_payloads: bool) -> NearMiss:

@@ -10,7 +10,7 @@ from django.db.models import Case, JSONField, OuterRef, Q, QuerySet, Subquery, V
 from django.db.models.functions import Coalesce, JSONObject
 
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
-from workflows.models import Command, HumanTask, Run, RunStep, RunWait
+from workflows.models import Command, EventDelivery, HumanTask, Run, RunStep, RunWait
 from workflows.redaction import Rules, redact
 from workflows.selectors.navigation import CappedCount
 from workflows.selectors.run_list import RETRYING, UNKNOWN
@@ -19,6 +19,7 @@ from workflows.statuses import (
     OPEN_TASK_STATUSES,
     CommandAction,
     CommandState,
+    DeliveryStatus,
     RunStatus,
     StepStatus,
     WaitKind,
@@ -119,7 +120,11 @@ def runs_explained(runs: QuerySet[Run]) -> QuerySet[Run]:
     page has a limit.
     """
     of_run = {"tenant_id": OuterRef("tenant_id"), "run": OuterRef("pk")}
+    dead = EventDelivery.objects.filter(
+        tenant_id=OuterRef("tenant_id"), wait=OuterRef("pk"), status=DeliveryStatus.DEAD
+    ).order_by("-created_at")
     waits = RunWait.objects.filter(**of_run, status=WaitStatus.WAITING).order_by(_RETRY_FIRST, "deadline_at")
+    waits = waits.annotate(dead_event=Subquery(dead.values("event")[:1]))
     tasks = HumanTask.objects.filter(**of_run, status__in=OPEN_TASK_STATUSES).order_by(_DECISION_FIRST, "due_at")
     replays = Run.objects.filter(tenant_id=OuterRef("tenant_id"), replay_of=OuterRef("pk")).order_by("-created_at")
     commands = Command.objects.filter(
@@ -131,14 +136,15 @@ def runs_explained(runs: QuerySet[Run]) -> QuerySet[Run]:
     newest = JSONObject(id="id", status="status", created_at="created_at", tries=tries)
     return runs.annotate(
         open_wait=_first(
-            waits, "kind", "event_name", "deadline_at", "step_path", "iteration", when=[RunStatus.WAITING]
+            waits, "kind", "event_name", "deadline_at", "step_path", "iteration", "dead_event",
+            when=[RunStatus.WAITING],
         ),
         open_task=_first(tasks, "id", "task_type", "title", "due_at", when=[RunStatus.WAITING]),
         newest_replay=Subquery(replays.values(found=newest)[:1]),
         in_the_way=run_in_the_way(),
         original_key=Subquery(originals.values("correlation_key")),
         end_command=_first(commands, "actor_name", "reason", when=ended),
-    )
+    )  # fmt: skip
 
 
 def _first(rows: QuerySet[Any], *columns: str, when: list[RunStatus]) -> Case:

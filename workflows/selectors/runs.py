@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from django.contrib.postgres.expressions import ArraySubquery
@@ -25,7 +26,9 @@ from workflows.models import (
 from workflows.selectors.failed_endings import failed_ending_of, newest_failed_ending
 from workflows.selectors.incidents import shown_incident_of_run
 from workflows.selectors.navigation import CappedCount
+from workflows.selectors.near_misses import wait_deliveries
 from workflows.selectors.runs_in_the_way import in_the_way_of, run_in_the_way
+from workflows.selectors.wait_arrivals import Arrival, unrouted_event, wait_arrival
 from workflows.statuses import (
     OPEN_RUN_STATUSES,
     CommandAction,
@@ -85,7 +88,7 @@ class RunCounts:
 class RunPage:
     """A run with what explains its status.
 
-    `wait`: the open wait, if there is one. `last_error`: the error of the last attempt, if the wait is a retry.
+    `wait`: the open wait, if there is one, with its `deliveries` (`wait_deliveries`). `last_error`: the error of the last attempt, if the wait is a retry.
     `task`: the task of a wait for a person. `ending`: the newest cancel or terminate command that was sent.
     `failed_ending`: a newer one that Temporal did not carry out, as `{id, action, actor_name, requested_at, message,
     hint}`, if the run is open.
@@ -98,6 +101,7 @@ class RunPage:
     run: Run
     counts: RunCounts
     wait: RunWait | None
+    deliveries: list[EventDelivery]
     last_error: dict[str, Any] | None
     task: HumanTask | None
     ending: Command | None
@@ -144,6 +148,15 @@ class RunPage:
         """Return True if Temporal has accepted the end of this open run. An event would be of no use."""
         return self.open_cancel is not None and self.open_cancel.state != CommandState.UNKNOWN
 
+    @cached_property
+    def arrival(self) -> Arrival | None:
+        return wait_arrival(self.wait, self.deliveries) if self.wait is not None else None
+
+    @property
+    def has_event(self) -> bool:
+        """Return True if the awaited event has arrived and can still reach the run, at once or by a redelivery."""
+        return self.arrival is not None and not self.arrival.is_filtered
+
     @property
     def shown_status(self) -> str:
         """Return the status for `status_marks.RUN`: that of the run, or the state that its open wait shows."""
@@ -156,7 +169,8 @@ class RunPage:
 def run_page(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> RunPage | None:
     """Return a run with what explains its status, or None.
 
-    The tenant of the run is loaded too. Cost: one statement, and one each for the open wait, `ending` and `similar`.
+    The tenant of the run is loaded too. Cost: one statement, one each for the open wait, `deliveries`,
+    `ending` and `similar`.
     """
     counted = {
         name: CappedCount(rows, limit=COUNT_LIMIT + 1)
@@ -173,6 +187,7 @@ def run_page(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> RunPage | None:
         run=run,
         counts=RunCounts(**counts, similar=Count(_similar(run))),
         wait=wait,
+        deliveries=wait_deliveries(wait) if wait is not None else [],
         last_error=getattr(wait, "last_error", None),
         task=task,
         ending=ending,
@@ -239,7 +254,7 @@ def _replay(facts: dict[str, Any] | None) -> dict[str, Any] | None:
 def _open_wait(run: Run) -> tuple[RunWait | None, HumanTask | None]:
     """Return the open wait of a run, and its task if it waits for a person. A task has the id of its wait.
 
-    A retry wait has the error of the last attempt as `last_error`.
+    A retry wait has the error of the last attempt as `last_error`, an event wait the `unrouted_event`.
     """
     wait_id = getattr(run, "open_wait_id", None)
     if wait_id is None or run.status not in OPEN_RUN_STATUSES:
@@ -255,7 +270,8 @@ def _open_wait(run: Run) -> tuple[RunWait | None, HumanTask | None]:
         iteration=OuterRef("iteration"), error__isnull=False,
     ).order_by("-attempt")  # fmt: skip
     last_error = Case(When(kind=WaitKind.RETRY, then=Subquery(failed.values("error")[:1])))
-    return RunWait.objects.annotate(last_error=last_error).filter(tenant_id=run.tenant_id, id=wait_id).first(), task
+    waits = RunWait.objects.annotate(last_error=last_error, unrouted_event=unrouted_event())
+    return waits.filter(tenant_id=run.tenant_id, id=wait_id).first(), task
 
 
 def _counted(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> dict[str, QuerySet[Any]]:

@@ -23,6 +23,7 @@ from workflows.engine.json_schema.forms import form_problems
 from workflows.engine.storable import storable_problem
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.errors import Conflict, DependencyDown, InputInvalid, PortalError
+from workflows.event_decisions import RUN_ENDED, RUN_ENDED_OR_UNKNOWN, RUN_UNKNOWN
 from workflows.ledger import command_failures_recorded, command_finish, command_open, command_refuse
 from workflows.models import Command, HumanTask, Run
 from workflows.models.statements import database_now
@@ -179,10 +180,11 @@ def _error_of(error: gateway.TemporalError, run: Run) -> PortalError:
 
 def _without_run(error: gateway.TemporalNotFound, run: Run) -> PortalError:
     found = run_reconcile_unknown(run)
-    if found is None or not found.is_unknown:
-        return Conflict("the run has ended", code="TASK_NOT_OPEN", details={"error": str(error)})
+    if found is not None and not found.is_unknown:
+        return Conflict(RUN_ENDED, code="TASK_NOT_OPEN", details={"error": str(error)})
     details = {"error": str(error), "hint": "Compare the run with Temporal on its page (Verify)."}
-    return Conflict("Temporal does not know the run of this task", code="TASK_NOT_OPEN", details=details)
+    why = RUN_ENDED_OR_UNKNOWN if found is None else RUN_UNKNOWN
+    return Conflict(f"{why}; the task was not changed", code="TASK_NOT_OPEN", details=details)
 
 
 def _not_held_by_another(actor: Actor) -> Q:

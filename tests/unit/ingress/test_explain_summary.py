@@ -84,7 +84,7 @@ def test_summary_explains_a_missing_key() -> None:
         (delivery("started"), f"The event started run {RUN} of flow."),
         (delivery("filtered"), f"Run {RUN} of flow waited for the event but did not take it."),
         (delivery("filtered", reason="no"), f"Run {RUN} of flow waited for the event but did not take it (no)."),
-        (delivery("late", reason="it ended"), f"The event came too late for run {RUN} of flow (it ended)."),
+        (delivery("late", reason="it ended"), f"Run {RUN} of flow could not take the event (it ended)."),
         (delivery("skipped", None, reason="paused"), "The event did not start flow@2 (paused)."),
         (
             delivery("dead", reason="no"),
