@@ -129,6 +129,7 @@ def test_temporal_error_is_shown_when_cancel_is_refused(tenant: Any) -> None:
     assert "WORKFLOW_TEMPORAL_CANCEL_FAILED" in shown
     assert "not found" in shown
     assert "The run was not changed" in shown
+    assert (shown.count("WORKFLOW_TEMPORAL_CANCEL_FAILED"), shown.count("The run was not changed")) == (1, 1)
 
 
 def test_event_sent_from_admin_is_recorded_in_ledger(tenant: Any) -> None:

@@ -205,7 +205,10 @@ def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
     data = [path.name for path in form.paths]
     columns = [name for name in request.GET.getlist(COLUMNS_VAR) if name in shown.columns]
     columns = columns or [*data[:DEFAULT_DATA], *DEFAULT_COLUMNS]
-    rows = run_rows(list(shown.result_list), tenant_id=tenant_id, names=shown.definitions, rules=rules)
+    rows = run_rows(
+        list(shown.result_list), tenant_id=tenant_id, names=shown.definitions, rules=rules,
+        sees_payloads=actor_of(request).sees_payloads,
+    )  # fmt: skip
     values = values_of_runs([row.run.id for row in rows], form.paths, tenant_id=tenant_id)
     for row in rows:
         found = values.get(row.run.id, {})

@@ -10,7 +10,6 @@ from django.utils.dateparse import parse_datetime
 
 from workflows.models import Run, RunLog
 from workflows.outline.nodes import Node
-from workflows.redaction import Rules, redact
 from workflows.selectors.keyset import keyset_page
 from workflows.selectors.run_logs import lines_at_level, numbers_from_level, run_lines
 from workflows.statuses import LogLevel
@@ -21,7 +20,7 @@ WORDS = {LogLevel.ERROR: "Error", LogLevel.WARNING: "Warning", LogLevel.INFO: "I
 UNREADABLE = "This is not a time. Write it as in 2026-11-24T13:47:00."
 
 
-def logs_content(run: Run, query: QueryDict, nodes: Mapping[str, Node], rules: Rules) -> dict[str, Any]:
+def logs_content(run: Run, query: QueryDict, nodes: Mapping[str, Node]) -> dict[str, Any]:
     """Return the context of the tab. A filter that cannot be read has its problem in `log_problems`.
 
     Cost: two statements.
@@ -34,7 +33,7 @@ def logs_content(run: Run, query: QueryDict, nodes: Mapping[str, Node], rules: R
     page = keyset_page(lines_at_level(lines, level).order_by("-at", "-id"), at=query.get("logs", ""))
     return {
         "lines": page,
-        "shown_lines": [_shown(line, nodes, rules) for line in page.rows],
+        "shown_lines": [_shown(line, nodes) for line in page.rows],
         "log_levels": [
             {"word": word, "number": numbers[name], "url": _link(query, level=name), "is_chosen": name == level}
             for name, word in WORDS.items()
@@ -55,7 +54,7 @@ def _level(text: str, problems: dict[str, str]) -> LogLevel:
     return LogLevel(text) if text in LogLevel.values else LogLevel.INFO
 
 
-def _shown(line: RunLog, nodes: Mapping[str, Node], rules: Rules) -> dict[str, Any]:
+def _shown(line: RunLog, nodes: Mapping[str, Node]) -> dict[str, Any]:
     node = nodes.get(line.step_path)
     link = QueryDict(mutable=True)
     link["step"] = line.step_path
@@ -66,7 +65,6 @@ def _shown(line: RunLog, nodes: Mapping[str, Node], rules: Rules) -> dict[str, A
         "step": node.title if node is not None else line.step_path,
         "url": f"?{link.urlencode()}" if node is not None else "",
         "items": [int(index) + 1 for index in line.iteration.split(".")] if line.iteration else [],
-        "error": redact(line.error, rules, "/error"),
     }
 
 

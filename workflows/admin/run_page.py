@@ -223,8 +223,7 @@ def _audit_content(view: RunView) -> dict[str, Any]:
 
 
 def _logs_content(view: RunView) -> dict[str, Any]:
-    run, nodes = view.page.run, {row.node.path: row.node for row in view.outline.rows}
-    return logs_content(run, view.request.GET, nodes, rules_in(run.tenant))
+    return logs_content(view.page.run, view.request.GET, {row.node.path: row.node for row in view.outline.rows})
 
 
 def _definition_content(view: RunView) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from django.http import QueryDict
 
 from workflows.actors import Actor
 from workflows.admin.run_items import ITEM, LOOP, item_fields
-from workflows.json_numbers import read_stored_json
+from workflows.error_reasons import error_shown
 from workflows.models import ActionInvocation, Connector, Run, RunStep
 from workflows.outline.bars import StepRow
 from workflows.outline.rows import Outline, OutlineRow
@@ -229,19 +229,10 @@ def _received(step: RunStep, rules: Rules) -> Any:
     """Return what the step received, redacted: its output, or the details of its error."""
     if step.error is None:
         return redact(step.output, rules, "/output")
-    details = step.error.get("details")
-    if isinstance(details, dict) and isinstance(details.get("body"), str):
-        details = {**details, "body": _parsed(details["body"])}
-    shown = redact(details, rules, "/error/details")
+    error = error_shown(step.error, rules, sees_payloads=True)
+    shown = error.get("details") if isinstance(error, dict) else error
     is_response = isinstance(shown, dict) and "status" in shown and set(shown) <= {"status", "body"}
     return shown.get("body") if is_response else shown
-
-
-def _parsed(body: str) -> Any:
-    try:
-        return read_stored_json(body)
-    except (ValueError, RecursionError):
-        return body
 
 
 def _status(step: RunStep) -> int | None:

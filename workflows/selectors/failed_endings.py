@@ -10,7 +10,7 @@ from workflows.models import Command, Run
 from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState
 
 TEMPORAL_CODES = ("WORKFLOW_TEMPORAL_CANCEL_FAILED", "WORKFLOW_TEMPORAL_TERMINATE_FAILED", "TEMPORAL_UNAVAILABLE")
-_FACTS = ("id", "action", "actor_name", "requested_at", "message", "details")
+_FACTS = ("id", "action", "actor_name", "requested_at", "code", "message", "details")
 
 
 def newest_failed_ending() -> Subquery:
@@ -27,7 +27,7 @@ def newest_failed_ending() -> Subquery:
 def failed_ending_of(run: Any, sent: Command | None) -> dict[str, Any] | None:
     """Return the newest command that failed, or None if the run has ended or a newer command was `sent`.
 
-    Shape: `{id, action, actor_name, requested_at, message, hint}`.
+    Shape: `{id, action, actor_name, requested_at, code, message, error, hint}`. `error` is that of Temporal.
     """
     facts = run.newest_failed_ending if run.status in OPEN_RUN_STATUSES else None
     if facts is None:
@@ -35,8 +35,8 @@ def failed_ending_of(run: Any, sent: Command | None) -> dict[str, Any] | None:
     requested_at, details = datetime.fromisoformat(facts["requested_at"]), facts["details"]
     if sent is not None and sent.requested_at > requested_at:
         return None
-    hint = details.get("hint", "") if isinstance(details, dict) else ""
-    return {**facts, "requested_at": requested_at, "hint": hint}
+    told = details if isinstance(details, dict) else {}
+    return {**facts, "requested_at": requested_at, "error": told.get("error", ""), "hint": told.get("hint", "")}
 
 
 def is_on_run_page(code: str, run: Run) -> bool:

@@ -10,8 +10,9 @@ from django.db.models import Case, JSONField, OuterRef, Q, QuerySet, Subquery, V
 from django.db.models.functions import Coalesce, JSONObject
 
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
+from workflows.error_reasons import error_shown
 from workflows.models import Command, EventDelivery, HumanTask, Run, RunStep, RunWait
-from workflows.redaction import Rules, redact
+from workflows.redaction import Rules
 from workflows.selectors.navigation import CappedCount
 from workflows.selectors.run_list import RETRYING, UNKNOWN
 from workflows.selectors.runs_in_the_way import in_the_way_of, run_in_the_way
@@ -153,13 +154,19 @@ def _first(rows: QuerySet[Any], *columns: str, when: list[RunStatus]) -> Case:
     return Case(When(status__in=when, then=Subquery(rows.values(found=found)[:1])), output_field=JSONField())
 
 
-def run_rows(runs: list[Run], *, tenant_id: uuid.UUID, names: dict[str, str], rules: Rules) -> list[RunRow]:
+def run_rows(
+    runs: list[Run], *, tenant_id: uuid.UUID, names: dict[str, str], rules: Rules, sees_payloads: bool
+) -> list[RunRow]:
     """Return the rows of one page of `runs_explained`. `names` has the names of definitions by key.
 
     Cost: one statement if a run waits for a retry.
     """
     rows = [
-        RunRow(run, names.get(run.definition_key, run.definition_key), redact(run.error, rules, "/error"))
+        RunRow(
+            run,
+            names.get(run.definition_key, run.definition_key),
+            error_shown(run.error, rules, sees_payloads=sees_payloads),
+        )
         for run in runs
     ]
     places = Q()
@@ -173,5 +180,5 @@ def run_rows(runs: list[Run], *, tenant_id: uuid.UUID, names: dict[str, str], ru
         for row in rows:
             row.retry = retries.get(row.run.id)
             if row.retry is not None:
-                row.retry.error = redact(row.retry.error, rules, "/error")
+                row.retry.error = error_shown(row.retry.error, rules, sees_payloads=sees_payloads)
     return rows

@@ -88,10 +88,10 @@ class RunCounts:
 class RunPage:
     """A run with what explains its status.
 
-    `wait`: the open wait, if there is one, with its `deliveries` (`wait_deliveries`). `last_error`: the error of the last attempt, if the wait is a retry.
-    `task`: the task of a wait for a person. `ending`: the newest cancel or terminate command that was sent.
-    `failed_ending`: a newer one that Temporal did not carry out, as `{id, action, actor_name, requested_at, message,
-    hint}`, if the run is open.
+    `wait`: the open wait, if there is one, with its `deliveries` (`wait_deliveries`). `last_error`: the error of the
+    last attempt, if the wait is a retry. `task`: the task of a wait for a person. `ending`: the newest cancel or
+    terminate command that was sent.
+    `failed_ending`: a newer one that Temporal did not carry out, of `failed_ending_of`, if the run is open.
     `replay`: the newest replay, as `{id, status, version, created_at, ended_at}`.
     `in_the_way`: the run because of which a replay would be refused (`in_the_way_of`).
     `hold`: the legal hold, if there is one. `incident`: the one that shows the failure, with its id and number.

@@ -10,8 +10,9 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from workflows.error_reasons import error_shown
 from workflows.models import Incident
-from workflows.redaction import compiled, redact
+from workflows.redaction import compiled
 from workflows.selectors.incident_page import Hour, VersionRow
 from workflows.services.incidents.messages import MARKER
 from workflows.status_marks import INCIDENT
@@ -89,8 +90,10 @@ def incident_chart(hours: Sequence[Hour], versions: Sequence[VersionRow]) -> Saf
 
 @register.simple_tag(takes_context=True)
 def error_message(context: Context, error: dict[str, Any] | None) -> str:
-    """Return the message of an error, redacted."""
-    shown = redact(error or {}, context.get("redaction") or compiled(), "/error")
+    """Return the message of an error with the reason of the response, redacted."""
+    actor = context.get("actor")
+    sees = actor is not None and actor.sees_payloads
+    shown = error_shown(error or {}, context.get("redaction") or compiled(), sees_payloads=sees)
     return str(shown.get("message", "")) if isinstance(shown, dict) else str(shown)
 
 
