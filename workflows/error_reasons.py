@@ -28,13 +28,11 @@ def error_shown(error: Any, rules: Rules, *, sees_payloads: bool) -> Any:
     if not isinstance(error, dict):
         return redact(error, rules, "/error")
     details = error.get("details")
-    has_body = isinstance(details, dict) and isinstance(details.get("body"), str)
-    shown = redact(
-        {**error, "details": {**details, "body": _parsed(details["body"])}} if has_body else error, rules, "/error"
-    )
-    if has_body and sees_payloads and isinstance(shown.get("details"), dict):
-        reason = reason_in(shown["details"].get("body"))
-        message = str(shown.get("message", ""))
+    if not isinstance(details, dict) or not isinstance(details.get("body"), str):
+        return redact(error, rules, "/error")
+    shown = redact({**error, "details": {**details, "body": _parsed(details["body"])}}, rules, "/error")
+    if sees_payloads and isinstance(shown.get("details"), dict):
+        reason, message = reason_in(shown["details"].get("body")), str(shown.get("message", ""))
         if reason and reason not in message and message != HIDDEN:
             shown["message"] = f"{message.rstrip('.')}: {reason}."
     return shown

@@ -71,8 +71,8 @@ def decision_of(
 ) -> Decision:
     """Return the outcome that follows from these delivery statuses, with its code and its sentence.
 
-    The first rule that fits decides. `statuses` has `HELD` and `LOST` for such deliveries. `held_why` says why a start is held.
-    `had_closed_wait`: routing found a wait with the name and a key of the event, which had closed.
+    The first rule that fits decides. `statuses` has `HELD` and `LOST` for such deliveries. `held_why` says why a start
+    is held. `had_closed_wait`: routing found a wait with the name and a key of the event, which had closed.
     """
     found = set(statuses)
     if not is_routed:

@@ -17,12 +17,12 @@ from tests.support.members import member_of
 from tests.support.plans import conditions_of, copies, plan_of
 from tests.support.statements import sent_statements
 from workflows.admin import ledger_list
-from workflows.ledger import command_open
-from workflows.models import Command, HumanTask
+from workflows.ledger import command_finish, command_open
+from workflows.models import Command, Event, HumanTask
 from workflows.models.fields import new_id
 from workflows.selectors import ledger_search as search
 from workflows.services.bulk.jobs import bulk_pause, bulk_resume, bulk_start, bulk_stop
-from workflows.statuses import CommandAction, Role
+from workflows.statuses import CommandAction, CommandState, Role
 
 PAGE = "/admin/workflows/command/"
 
@@ -212,3 +212,44 @@ def test_api_filters_by_time(tenant: Any) -> None:
     moment = row.requested_at.isoformat().replace("+00:00", "Z")
     for filters, found in ((f"requested_after={moment}", 1), (f"requested_before={moment}", 0)):
         assert len(api.get(f"/commands?{filters}").json()["results"]) == found
+
+
+@pytest.mark.parametrize(
+    ("outcome", "tone", "word"),
+    [("delivered", "green", "Delivered"), ("unmatched", "grey", "Unmatched"), ("rejected", "grey", "Rejected")],
+)
+def test_sent_event_has_its_type_its_key_and_what_became_of_it(tenant: Any, outcome: str, tone: str, word: str) -> None:
+    client = member_of(tenant, role="operator")
+    form = {"event_type": "PAID", "workflow_correlation_key": "PAY-7", "payload": "{}"}
+    client.post(reverse("admin:workflows_event_send"), form)
+    Event.objects.filter(tenant=tenant).update(outcome=outcome, outcome_reason="What became of it.")
+    with sent_statements() as sent:
+        page = client.get(PAGE)
+    assert len(sent) <= 12, "\n".join(sent)
+    (row,) = page.context_data["rows"]
+    assert (row.mark.word, row.mark.tone, row.effect.word) == ("Observed", tone, word)
+    assert (row.target.kind, row.target.name) == ("PAID", "PAY-7")
+    assert row.target.url == reverse("admin:workflows_event_change", args=[Event.objects.get(tenant=tenant).id])
+    one = client.get(reverse("admin:workflows_command_change", args=[row.command.id])).content.decode()
+    assert all("What became of it." in shown for shown in (page.content.decode(), one))
+
+
+def test_key_of_a_sent_event_is_hidden_by_the_rules(tenant: Any) -> None:
+    type(tenant).objects.filter(id=tenant.id).update(redaction_rules=["workflow_correlation_key"])
+    client = member_of(tenant, role="operator")
+    client.post(
+        reverse("admin:workflows_event_send"),
+        {"event_type": "PAID", "workflow_correlation_key": "PAY-7", "payload": "{}"},
+    )
+    (row,) = client.get(PAGE).context_data["rows"]
+    assert row.target.name == "[redacted]"
+
+
+def test_file_of_events_with_refused_lines_is_not_green(tenant: Any) -> None:
+    command = command_open(
+        actor=make_actor(tenant), action=CommandAction.SEND_EVENT, target_type="event file", target_id="d"
+    )
+    details = {"new": 3, "duplicate": 0, "refused": 1, "problem": 0}
+    command_finish(command, CommandState.OBSERVED, details=details)
+    (row,) = member_of(tenant).get(PAGE).context_data["rows"]
+    assert (row.mark.tone, row.effect_text) == ("amber", "3 new, 1 refused")

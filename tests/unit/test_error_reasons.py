@@ -46,7 +46,8 @@ def test_reason_is_bounded() -> None:
 
 def error_with(body: Any) -> dict[str, Any]:
     text = body if isinstance(body, str) else json.dumps(body)
-    return {"message": "x.test responded with status 422.", "code": "HTTP_422", "details": {"status": 422, "body": text}}
+    message = "x.test responded with status 422."
+    return {"message": message, "code": "HTTP_422", "details": {"status": 422, "body": text}}
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from workflows.models import Command, Notification
 from workflows.redaction import redact, rules_of
 from workflows.selectors.pruned_runs import deleted_among
 from workflows.selectors.versions import ledger_version
-from workflows.templatetags.pointsman import moment, pretty_json
-from workflows.templatetags.run_page import short_id
+from workflows.templatetags.pointsman import moment
+from workflows.templatetags.run_page import code_json, short_id
 
 
 @admin.register(Command)
@@ -40,7 +40,7 @@ class CommandAdmin(TenantAdmin):
         """Show one command with its target. Only members who may see payloads see the request and the details."""
         command: Command = more["obj"]
         sees = actor_of(request).sees_payloads
-        row = ledger_rows([command], tenant_id=command.tenant_id)[0]
+        row = ledger_rows([command], tenant_id=command.tenant_id, rules=rules_of(command.tenant_id))[0]
         context.update(
             title=row.name,
             row=row,
@@ -68,8 +68,9 @@ class CommandAdmin(TenantAdmin):
 
     def _shown(self, command: Command, value: Any) -> str:
         """Redact the stored value again, because the tenant's rules may have changed since then."""
-        text = pretty_json(redact(value, rules_of(command.tenant_id)))
-        return "" if value is None else format_html('<pre class="code">{}</pre>', text)
+        if value is None:
+            return ""
+        return format_html('<pre class="code">{}</pre>', code_json(redact(value, rules_of(command.tenant_id))))
 
     @method_decorator(require_safe)
     @live_page(ledger_version)

@@ -16,6 +16,7 @@ from workflows.admin.ledger_rows import ledger_rows
 from workflows.admin.list_filters import LIST_SECONDS, TOO_SLOW, unknown_parameters
 from workflows.database_errors import is_canceled
 from workflows.models.statements import statement_limit
+from workflows.redaction import rules_in
 from workflows.selectors.keyset import KeysetPage
 from workflows.selectors.ledger_search import LedgerPage, LedgerSearch, ledger_search
 from workflows.statuses import CommandAction, CommandState, Role
@@ -88,11 +89,12 @@ def ledger_list(request: HttpRequest, model_admin: Any) -> HttpResponse:
             form.add_error(*(("text", TEXT_TOO_SLOW) if form.search().text else (None, TOO_SLOW)))
             is_valid = False
     kept = {name: value for name, value in given.items() if name in form.fields and value}
+    rules = rules_in(request.tenant)  # type: ignore[attr-defined]
     context = model_admin.page_context(
         request,
         "Command ledger",
         form=form,
-        rows=ledger_rows(found.page.rows, tenant_id=actor.tenant_id),
+        rows=ledger_rows(found.page.rows, tenant_id=actor.tenant_id, rules=rules),
         found=found,
         is_filtered=bool(kept),
         **_filters(form, kept),

@@ -3,13 +3,17 @@
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.template.defaultfilters import pluralize
 from django.urls import reverse
 
-from workflows.models import BulkJob, Command, Definition, Run
+from workflows.event_redaction import EventRedaction
+from workflows.models import BulkJob, Command, Definition, Event, Run
+from workflows.redaction import Rules
 from workflows.services.bulk.selectors import TARGET as BULK_JOB
+from workflows.status_marks import COMMAND, EVENT, Mark
+from workflows.statuses import CommandAction, EventOutcome
 from workflows.templatetags.run_page import short_id
 
 DEFINITION = "definition"
@@ -35,18 +39,25 @@ class LedgerTarget:
 
 
 class LedgerRow(NamedTuple):
-    """A command, its name in words, and its target."""
+    """A command, its name in words, its target, the mark of its state, and what became of the event that it sent.
+
+    The state `observed` of a sent event means that the event is stored. So its mark is green only if a run has used it.
+    """
 
     command: Command
     name: str
     target: LedgerTarget
+    mark: Mark
+    effect: Mark | None = None
+    effect_text: str = ""
 
 
-def ledger_rows(commands: Sequence[Command], *, tenant_id: uuid.UUID) -> list[LedgerRow]:
+def ledger_rows(commands: Sequence[Command], *, tenant_id: uuid.UUID, rules: Rules) -> list[LedgerRow]:
     """Return the commands of `ledger_search` with their targets. The ledger is kept longer than runs.
 
-    Cost: three statements, and fewer if no run, job or definition is a target.
+    Cost: four statements, and fewer if no run, job, definition or event is a target.
     """
+    events = _events(commands, tenant_id)
     known = {
         **_runs({command.run_id for command in commands if command.run_id}, tenant_id),
         **_jobs({command.target_id for command in commands if command.target_type == BULK_JOB}, tenant_id),
@@ -59,8 +70,52 @@ def ledger_rows(commands: Sequence[Command], *, tenant_id: uuid.UUID) -> list[Le
         places = definitions if command.target_type == DEFINITION and command.run_id is None else known
         target = places.get(str(command.run_id or command.target_id)) or _other(command)
         name = OPERATIONS.get(getattr(command, "operation", ""), command.get_action_display())
-        rows.append(LedgerRow(command, name, target))
+        mark = COMMAND[command.state]
+        event = events.get(_event_id(command))
+        if event is not None:
+            rows.append(_event_row(command, name, event, rules))
+        elif _refused_lines(command):
+            rows.append(LedgerRow(command, name, target, mark._replace(tone="amber"), None, _refused_lines(command)))
+        else:
+            rows.append(LedgerRow(command, name, target, mark))
     return rows
+
+
+def _sent(command: Command) -> dict[str, Any]:
+    """Return the details of a command that sent events. Details of other commands are not read."""
+    details = getattr(command, "sent", None) if "details" in command.get_deferred_fields() else command.details
+    return details if command.action == CommandAction.SEND_EVENT and isinstance(details, dict) else {}
+
+
+def _event_id(command: Command) -> str:
+    return str(_sent(command).get("id", ""))
+
+
+def _refused_lines(command: Command) -> str:
+    """Return what became of the lines of a file with events, if the intake refused some of them."""
+    counts = _sent(command)
+    if not counts.get("refused"):
+        return ""
+    return f"{counts.get('new', 0):,} new, {counts['refused']:,} refused"
+
+
+def _events(commands: Sequence[Command], tenant_id: uuid.UUID) -> dict[str, Event]:
+    """Return the events that these commands sent, without their payloads."""
+    ids = {event_id for command in commands if _is_id(event_id := _event_id(command))}
+    rows = Event.objects.filter(tenant_id=tenant_id, id__in=ids).defer("payload") if ids else ()
+    for row in rows:
+        row.__dict__["values_omitted"] = {"payload"}
+    return {str(row.id): row for row in rows}
+
+
+def _event_row(command: Command, name: str, event: Event, rules: Rules) -> LedgerRow:
+    redaction, effect = EventRedaction(event, rules), EVENT[event.shown_outcome]
+    key = ", ".join(redaction.keys(event.correlation_keys))
+    url = reverse("admin:workflows_event_change", args=[event.id])
+    target = LedgerTarget(event.event_type, key, short_id(event.id), url)
+    mark = COMMAND[command.state]
+    mark = mark if event.outcome == EventOutcome.DELIVERED else mark._replace(tone="grey")
+    return LedgerRow(command, name, target, mark, effect, redaction.reason(event.shown_reason))
 
 
 def _runs(ids: set[uuid.UUID], tenant_id: uuid.UUID) -> dict[str, LedgerTarget]:

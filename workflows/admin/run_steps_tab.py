@@ -231,8 +231,9 @@ def _received(step: RunStep, rules: Rules) -> Any:
         return redact(step.output, rules, "/output")
     error = error_shown(step.error, rules, sees_payloads=True)
     shown = error.get("details") if isinstance(error, dict) else error
-    is_response = isinstance(shown, dict) and "status" in shown and set(shown) <= {"status", "body"}
-    return shown.get("body") if is_response else shown
+    if isinstance(shown, dict) and "status" in shown and set(shown) <= {"status", "body"}:
+        return shown.get("body")
+    return shown
 
 
 def _status(step: RunStep) -> int | None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import Case, QuerySet, TextField, Value, When
+from django.db.models import Case, F, QuerySet, TextField, Value, When
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce
 
@@ -57,7 +57,8 @@ class LedgerPage:
 def ledger_search(*, tenant_id: uuid.UUID, search: LedgerSearch, at: str = "") -> LedgerPage:
     """Return one page of the ledger, the newest request first. `at` is the position of an earlier page.
 
-    A command about a bulk job has its step as `operation`, for example "start". For other commands it is empty.
+    A command about a bulk job has its step as `operation`, for example "start". For other commands it is empty. A
+    command that sent events has its details as `sent`.
 
     Cost: one statement, and one more each for an actor and a target. With a text: at most one statement for each `PART`
     of `MOST_READ` rows.
@@ -74,7 +75,10 @@ def ledger_search(*, tenant_id: uuid.UUID, search: LedgerSearch, at: str = "") -
     chosen = {name: value for name, value in filters.items() if value not in ("", None, [])}
     operation = Case(When(action=CommandAction.BULK, then=KeyTextTransform("operation", "payload")))
     rows = Command.objects.filter(tenant_id=tenant_id, **chosen).defer("payload", "details")
-    rows = rows.annotate(operation=Coalesce(operation, Value(""), output_field=TextField()))
+    rows = rows.annotate(
+        operation=Coalesce(operation, Value(""), output_field=TextField()),
+        sent=Case(When(action=CommandAction.SEND_EVENT, then=F("details"))),
+    )
     rows = rows.order_by("-requested_at", "-id")
     if not search.text:
         return LedgerPage(keyset_page(rows, at=at))

@@ -21,9 +21,14 @@ _PARTS = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?')
 
 @register.filter
 def code_json(value: Any) -> SafeString:
-    """Render a value as indented JSON, with a class for keys (`k`) and for texts (`s`)."""
+    """Render a value as indented JSON in the colours of `code_text`. A text that looks like JSON is not indented."""
     is_text = isinstance(value, str) and value.startswith(("{", "["))
-    text = value if is_text else write_json(value, indent=2, ensure_ascii=False)
+    return code_text(value if is_text else write_json(value, indent=2, ensure_ascii=False))
+
+
+@register.filter
+def code_text(text: str) -> SafeString:
+    """Render a JSON text with a class for keys (`k`) and for texts (`s`)."""
     parts, last = [], 0
     for found in _PARTS.finditer(text):
         name = "k" if found.group(2) else "s"
