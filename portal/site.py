@@ -35,6 +35,7 @@ class PointsmanAdminSite(UnfoldAdminSite):
         return [
             path("sign-in-rules/", self.admin_view(sign_in_rules_page), name="sign_in_rules"),
             path("health/", self.admin_view(self.health), name="health"),
+            path("health/compare/", self.admin_view(self.compare), name="compare"),
             path("next/", self.admin_view(self.next_due), name="next"),
             path("retention/", self.admin_view(retention_page), name="retention"),
             path("support/", self.admin_view(support_view), name="support"),
@@ -86,6 +87,11 @@ class PointsmanAdminSite(UnfoldAdminSite):
         from portal.pages.dashboard import health_page  # models are not loaded yet when the site is created
 
         return health_page(self, request)
+
+    def compare(self, request: HttpRequest) -> HttpResponse:
+        from portal.pages.comparison import comparison_view  # models are not loaded yet when the site is created
+
+        return comparison_view(self, request)
 
     def next_due(self, request: HttpRequest) -> HttpResponse:
         from portal.pages.next_due import next_page  # models are not loaded yet when the site is created

@@ -51,6 +51,7 @@ logger = logging.getLogger(__name__)
 
 WORK_EVENTS = "ingress.work_events"
 WORK_BULK = "workflows.work_bulk"
+WORK_COMPARISON = "workflows.work_comparison"
 
 KEY_SECONDS = 10
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
@@ -80,6 +81,11 @@ def notify_dispatcher(tenant_id: uuid.UUID | str, *, after: float = 0) -> None:
 def notify_bulk_dispatcher(job_id: uuid.UUID | str, *, after: float = 0) -> None:
     """Notify the worker of a bulk job, in the same way as `notify_dispatcher`."""
     _notifier.add(_target(job_id, WORK_BULK), time.monotonic() + after)
+
+
+def notify_comparison(command_id: uuid.UUID | str) -> None:
+    """Notify the worker of a comparison of all runs and schedules, in the same way as `notify_dispatcher`."""
+    _notifier.add(_target(command_id, WORK_COMPARISON), time.monotonic())
 
 
 def notify_dispatcher_on_commit(tenant_id: uuid.UUID | str) -> None:

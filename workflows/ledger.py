@@ -8,7 +8,7 @@ Verbs:
 - `command_finish` and `command_refuse` write the outcome after the effect, in a separate commit.
 - `commands_finish_in_transaction` writes the outcome in the transaction that makes the change.
 - `command_transaction` does all of this for a command that changes only this database.
-- `command_progress` records a command of many transactions.
+- `command_progress` records a command of many transactions, `command_advance` one of many slices of work.
 - `command_resolve_unknown` is for the reconciler.
 - `commands_observe_*` record effects that the run itself has confirmed.
 
@@ -23,6 +23,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Case, F, Q, Value, When
+from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -199,6 +200,20 @@ def command_progress(command: Command, details: dict[str, Any]) -> None:
     Command.objects.filter(id=command.id).update(
         state=CommandState.OBSERVED, decided_at=Coalesce("decided_at", now), observed_at=now, details=details
     )
+
+
+def command_advance(
+    command: Command, details: dict[str, Any], *, state: CommandState = CommandState.ACCEPTED, **outcome: Any
+) -> bool:
+    """Record the progress or the end of an accepted command. `details` have the time of the progress as `at`.
+
+    Return False if another process has recorded progress after the command was read. The caller then stops, because
+    the other process continues.
+    """
+    accepted = Command.objects.filter(id=command.id, state=CommandState.ACCEPTED)
+    as_read = accepted.alias(progress_at=KeyTextTransform("at", "details")).filter(progress_at=command.details["at"])
+    observed = {"observed_at": timezone.now()} if state == CommandState.OBSERVED else {}
+    return bool(as_read.update(state=state, details=details, **observed, **outcome))
 
 
 def command_resolve_unknown(command: Command, state: CommandState, *, message: str) -> bool:

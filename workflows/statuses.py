@@ -230,6 +230,7 @@ class CommandAction(TextChoices):
     HOLD_RUN = "hold_run", "Set legal hold"
     RELEASE_RUN = "release_run", "Release legal hold"
     PRUNE = "prune", "Delete old data"
+    COMPARE = "compare", "Compare all with Temporal"
 
 
 class CommandState(TextChoices):

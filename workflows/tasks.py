@@ -4,9 +4,16 @@ import uuid
 
 from celery import shared_task
 
-from workflows.dispatch_notification import WORK_BULK, notification_received, notify_bulk_dispatcher
+from workflows.dispatch_notification import (
+    WORK_BULK,
+    WORK_COMPARISON,
+    notification_received,
+    notify_bulk_dispatcher,
+    notify_comparison,
+)
 from workflows.models import BulkJob
 from workflows.services.bulk.work import bulk_work
+from workflows.services.comparison import comparison_work, comparisons_left
 from workflows.services.definitions.auto_pause import definitions_auto_pause
 from workflows.services.incidents.clock import incidents_close_quiet, incidents_wake
 from workflows.services.incidents.grow import incidents_grow
@@ -25,7 +32,23 @@ def reconcile_runs() -> dict[str, int]:
     Source: docs/reference/authority.md#age-and-repair-of-projections
     """
     with system_scope():
+        for command_id in comparisons_left():
+            notify_comparison(command_id)
         return dict(runs_reconcile().counts)
+
+
+@shared_task(name=WORK_COMPARISON)
+def work_comparison(command_id: str) -> None:
+    """Work on one slice of a comparison that an operator has requested, then notify the worker of the next slice.
+
+    Idempotency: only one of two simultaneous tasks records its slice. If a notification is lost, the periodic task of
+    the reconciler sends another one.
+    """
+    notification_received(command_id)
+    with system_scope():
+        has_more = comparison_work(command_id=uuid.UUID(command_id))
+    if has_more:
+        notify_comparison(command_id)
 
 
 @shared_task(name="workflows.reconcile_schedules")

@@ -23,6 +23,7 @@ from portal.pages.attention import (
     unchecked_address,
 )
 from portal.pages.bar_chart import Series, bar_chart
+from portal.pages.comparison import newest_comparison
 from portal.pages.next_due import due_rows, retry_places
 from portal.pages.system_health import health_context, health_items, servers
 from workflows.admin.base import actor_of
@@ -110,7 +111,13 @@ def health_page(site: AdminSite, request: HttpRequest) -> HttpResponse:
     request.navigation_counts = numbers.navigation  # type: ignore[attr-defined]
     lag = _activity(actor.tenant_id)[0].lag_seconds
     items = health_items(servers(), numbers.backlog, overdue=numbers.problems["overdue"], lag_seconds=lag)
-    context = {**site.each_context(request), "title": "System health", **health_context(items)}
+    context = {
+        **site.each_context(request),
+        "title": "System health",
+        "newest": newest_comparison(actor.tenant_id),
+        "may_act": actor.has_role(Role.OPERATOR),
+        **health_context(items),
+    }
     return TemplateResponse(request, "portal/health_page.html", context)
 
 

@@ -198,8 +198,8 @@ def _freshness(seconds: float | None, queues: tuple[TaskQueueState, ...] | None)
 def _checked(backlog: Backlog) -> Item:
     name, limit = "Oldest check of an open run", f"{CHECKED_WITHIN.total_seconds() / 60:.0f} min"
     to_do = (
-        "Check that a Celery worker and Celery beat run. To compare now: Verify on the page of a run, or"
-        " manage.py reconcile_runs for every open run."
+        "Check that a Celery worker and Celery beat run. To compare now: Compare all with Temporal on this page, or"
+        " Verify on the page of a run."
     )
     if not backlog.open_runs:
         return Item(name, GOOD, "–", "no run is open", limit, to_do)

@@ -62,6 +62,8 @@ def _site_cells() -> Iterator[Cell]:
             )
     yield from page_cells("admin:index", VIEWER)
     yield from page_cells("admin:health", VIEWER)
+    yield get_cell("compare", VIEWER)
+    yield post_cell("compare", OPERATOR, is_recorded=True)
     yield from page_cells("admin:next", VIEWER)
     yield from page_cells("admin:support", VIEWER)
     yield from page_cells("admin:search", VIEWER, query=lambda ids: {"s": "run"})

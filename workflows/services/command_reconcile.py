@@ -212,6 +212,7 @@ ONE_COMMIT = (
     CommandAction.BACKFILL_SCHEDULE,
     CommandAction.BULK,
     CommandAction.CLAIM_TASK,
+    CommandAction.COMPARE,
     CommandAction.CREATE_DEFINITION,
     CommandAction.CREATE_TENANT,
     CommandAction.CREATE_TOKEN,

@@ -132,19 +132,26 @@ def _reconcile_each(
         if stop_at is not None and time.monotonic() > stop_at:
             report.counts[ReconcileOutcome.OUT_OF_TIME] += 1
             return
-        try:
-            report.add(run_reconcile(run_id=run_id, is_dry_run=is_dry_run, is_deep=is_deep))
-        except gateway.TemporalBusy as error:  # affects only this run
-            report.add_failed(run_id, ReconcileOutcome.BUSY, str(error))
-        except (gateway.TemporalUnreachable, gateway.TemporalTimeout):
+        reconcile_one(run_id, report, is_dry_run=is_dry_run, is_deep=is_deep)
+
+
+def reconcile_one(
+    run_id: uuid.UUID, report: ReconcileReport, *, is_dry_run: bool = False, is_deep: bool = False
+) -> None:
+    """Compare one run, and add its outcome to the report. Errors: as `_reconcile_each`."""
+    try:
+        report.add(run_reconcile(run_id=run_id, is_dry_run=is_dry_run, is_deep=is_deep))
+    except gateway.TemporalBusy as error:  # affects only this run
+        report.add_failed(run_id, ReconcileOutcome.BUSY, str(error))
+    except (gateway.TemporalUnreachable, gateway.TemporalTimeout):
+        raise
+    except gateway.TemporalError as error:
+        logger.warning("run %s cannot be compared with Temporal: %s", run_id, error)
+        report.add_failed(run_id, ReconcileOutcome.REFUSED, str(error))
+    except Run.DoesNotExist:
+        logger.info("run %s was deleted before it could be compared", run_id)
+    except Exception as error:
+        if isinstance(error, OperationalError | InterfaceError) and not is_statement_error(error):
             raise
-        except gateway.TemporalError as error:
-            logger.warning("run %s cannot be compared with Temporal: %s", run_id, error)
-            report.add_failed(run_id, ReconcileOutcome.REFUSED, str(error))
-        except Run.DoesNotExist:
-            logger.info("run %s was deleted before it could be compared", run_id)
-        except Exception as error:
-            if isinstance(error, OperationalError | InterfaceError) and not is_statement_error(error):
-                raise
-            logger.exception("run %s cannot be compared with Temporal", run_id)
-            report.add_failed(run_id, ReconcileOutcome.FAILED, "an internal error; the log has the details")
+        logger.exception("run %s cannot be compared with Temporal", run_id)
+        report.add_failed(run_id, ReconcileOutcome.FAILED, "an internal error; the log has the details")
