@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('workflows', '0003_row_level_security'),
+        ('workflows', '0004_run_unknown'),
     ]
 
     operations = [
