@@ -233,29 +233,43 @@ def test_tabs_have_no_part_of_the_older_look(tenant: Any, tab: str) -> None:
     assert "pm-" not in page.content.decode().split('<div class="ui">')[1].split("</main>")[0]
 
 
-def test_page_opens_with_the_failures_of_an_earlier_version(tenant: Any) -> None:
+def test_page_says_since_when_how_often_and_why_the_definition_fails(tenant: Any) -> None:
     first = publish(tenant, CAPTURE)
-    for number in (1, 2):
-        fail_run(first, f"No payment with the id PAY-{number} exists.")
+    runs = [fail_run(first, f"No payment with the id PAY-{number} exists.") for number in (1, 2)]
+    make_run(tenant, definition_version=first, status="SUCCEEDED", ended_at=timezone.now())
     newer = publish(tenant, CAPTURE, STATE)
     incident = grow_incidents(tenant)[0]
     client, address = member_of(tenant), reverse("admin:workflows_incident_change", args=[incident.id])
 
     def shown(name: str = "map") -> str:
         page = client.get(tab(name, newer.definition)).content.decode()
-        assert address in page or "failed 2 times" not in page
-        return " ".join(re.sub(r"<[^>]*>", " ", page).split())
+        assert (address in page) == ("Fails since" in page)
+        return re.sub(r"\s+([,:.)])|(?<=\()\s+", r"\1", " ".join(re.sub(r"<[^>]*>", " ", page).split()))
 
-    for name in ("map", "versions", "starts"):
+    for name in ("text", "starts"):  # these tabs have too many statements of their own
+        assert re.search(r"Fails since .* ago: 1 cause INC-1", shown(name)), name
+    for name in ("map", "versions"):
         text = shown(name)
-        assert re.search(r"v1 failed 2 times since \S+ UTC at “ ?Capture ?” with NOT_FOUND", text), name
-        assert "No run of version 2 has failed in this way. Failed replays are not counted here." in text
-    fail_run(newer)
+        assert re.search(
+            r"Fails since .* ago: 2 of 3 closed runs of v1 \(66 %\), 0 of 0 closed runs of v2, 1 cause", text
+        )
+        assert "INC-1 New 2 × NOT_FOUND at" in text
+        assert "at “ Capture ”, version 1, last" in text
+    by_version = {
+        row.version: (row.share.failed, row.closed) for row in client.get(address).context["page"].failures.versions
+    }
+    assert by_version == {2: (0, 0), 1: (2, 3)}  # the page of the incident has the same numbers
+    fail_run(newer, code="BANK_CLOSED", replay_of=runs[0])
     grow_incidents(tenant)
-    assert "v1 to v2 failed 3 times" in shown()
-    assert "has failed in this way" not in shown()
-    Incident.objects.filter(id=incident.id).update(state="resolved")
-    assert "failed 3 times" not in shown()
+    text = shown()
+    # A replay is not among the closed runs, so it is not in the share either.
+    assert "2 of 3 closed runs of v1 (66 %), 0 of 0 closed runs of v2, 2 causes" in text
+    assert (
+        "Of 2 failed runs, 1 not replayed, 1 replayed: 0 succeeded, 0 open, 1 failed again (1 other cause: INC-2)"
+        in text
+    )
+    Incident.objects.filter(tenant=tenant).update(state="resolved")
+    assert "Fails since" not in shown()
 
 
 def test_list_and_page_name_everything_that_starts_runs(tenant: Any) -> None:

@@ -82,6 +82,8 @@ def runs(tenant: Any) -> dict[str, Run]:
         ("current_step=root.steps[3]", {"waiting"}), ("age=1h", {"waiting"}), ("age=7d", set()),
         ("started=1h", {"failed", "retrying", "unknown", "closed at step", "replay"}),
         ("replays=only", {"replay"}), ("replays=newest", {"replay"}), ("replays=replayed", {"failed"}),
+        ("replays=deciding&started=1h", {"retrying", "unknown", "closed at step", "replay"}),
+        ("replays=never&started=1h", {"retrying", "unknown", "closed at step"}),
         ("replays=without&started=1h", {"failed", "retrying", "unknown", "closed at step"}),
         ("trigger_type__exact=schedule", {"retrying"}), ("created_at_to_0=2020-01-01", set()),
         ("definition={definition}&status__exact=FAILED&error_code=NOT_FOUND&q=pay", {"failed"}),
@@ -121,16 +123,18 @@ def test_list_of_open_runs_has_a_chip_with_their_number(tenant: Any, runs: dict[
     assert "Open" not in {chip.word for chip in member_of(tenant).get(reverse(URL)).context_data["chips"]}
 
 
-def test_one_link_hides_the_replays_and_keeps_the_other_filters(tenant: Any, runs: dict[str, Run]) -> None:
+def test_one_link_counts_a_run_and_its_replays_once_and_keeps_the_other_filters(
+    tenant: Any, runs: dict[str, Run]
+) -> None:
     client = member_of(tenant)
     found = {}
     for query in ("?started=1h&p=1", "?replays=only"):
         page = client.get(f"{reverse(URL)}{query}")
         link = page.context["quick_filter"]
-        for words in ("Hide replays</a>", "Replays are counted too"):
+        for words in ("Count a run and its replays once</a>", "Replays are counted too"):
             assert (words in page.content.decode()) == (link is not None)
         found[query] = link and link["query"]
-    assert found == {"?started=1h&p=1": "?started=1h&replays=without", "?replays=only": None}
+    assert found == {"?started=1h&p=1": "?started=1h&replays=deciding", "?replays=only": None}
 
 
 def test_counts_end_at_the_limit(tenant: Any, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch) -> None:

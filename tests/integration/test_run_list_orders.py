@@ -103,8 +103,8 @@ def test_each_order_and_each_filter_for_rare_runs_reads_few_runs(many: Any, monk
         for order in (names, [run_changelist._reversed(name) for name in names]):
             read[str(order)] = rows_read(many, partial(sorted_page, column, order), "workflow_runs")
     for query in (
-        "replays=replayed", "replays=only", "replays=newest", "trigger_type__exact=schedule",
-        "definition=flow&version=1", "error_category=ACTION",
+        "replays=replayed", "replays=only", "replays=newest", "replays=never", "replays=deciding",
+        "trigger_type__exact=schedule", "definition=flow&version=1", "error_category=ACTION",
     ):  # fmt: skip
         read[query] = rows_read(many, partial(page, query), "workflow_runs")
     assert {name: number for name, number in read.items() if number > MOST_READ} == {}

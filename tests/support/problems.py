@@ -160,7 +160,7 @@ def add_paused(tenant: Any) -> None:
 def add_unaffected(tenant: Any) -> None:
     """Add rows that no problem counts, although they are like the rows that one counts."""
     make_run(tenant, status="FAILED", started_at=ago(30 * HOUR), ended_at=ago(25 * HOUR))
-    make_run(tenant, status="FAILED", ended_at=ago(MINUTE), replay_of=make_run(tenant, status="SUCCEEDED"))
+    make_run(tenant, status="SUCCEEDED", replay_of=make_run(tenant, status="FAILED", ended_at=ago(MINUTE)))
     make_run(tenant, status="SUCCEEDED", stuck_since=ago(HOUR), drift_found_at=ago(HOUR), ended_at=ago(MINUTE))
     make_run(tenant, status="STARTING")
     make_run(tenant, status="STARTING", created_at=ago(HOUR), queued_until=timezone.now())

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from workflows.selectors.incident_page import Hour, VersionRow
+from workflows.selectors.failure_counts import Hour, Share, VersionRow
 from workflows.templatetags.incidents import incident_chart
 
 BEGIN = datetime(2026, 11, 24, tzinfo=UTC)
@@ -28,7 +28,7 @@ HOURS = [Hour(BEGIN + timedelta(hours=n), BEGIN + timedelta(hours=n + 1), n % 3)
 )
 def test_labels_of_versions_do_not_overlap(minutes: list[int], labels: list[str]) -> None:
     rows = [
-        VersionRow(number, BEGIN + timedelta(minutes=at), "", closed=0, open=0, failed=0)
+        VersionRow(number, BEGIN + timedelta(minutes=at), "", Share(0, 0), open=0, failed=0)
         for number, at in enumerate(minutes, start=1)
     ]
     shown = incident_chart(HOURS, rows[::-1])

@@ -24,6 +24,8 @@ from workflows.selectors.definition_page import (
     incidents_of_definition,
     starts_of,
 )
+from workflows.selectors.failure_counts import failures_of
+from workflows.selectors.incidents import replays_of_incidents
 from workflows.selectors.run_list import OPEN
 from workflows.selectors.step_counts import OpenRuns, open_runs
 from workflows.services.definitions.drafts import draft_document
@@ -33,6 +35,8 @@ from workflows.services.definitions.publish import draft_differs
 from workflows.statuses import DefinitionState, Role
 
 PRIMARY = ("start", "resume")
+# Tabs whose box of failures has numbers by version. The other tabs have too many statements of their own.
+NUMBERED_TABS = ("map", "versions")
 SHOWN_HELD = 20
 SHOWN_COMMANDS = 20
 SHOWN_SCHEDULES = 50
@@ -111,10 +115,27 @@ def definition_context(view: DefinitionView) -> dict[str, Any]:
         "runs_url": runs_url,
         "open_url": f"{runs_url}&status__exact={OPEN}",
         "open_versions": view.open_runs.by_version,
-        "incidents": view.incidents[:SHOWN_INCIDENTS],
-        "has_more_incidents": len(view.incidents) > SHOWN_INCIDENTS,
+        **_failures(view, has_numbers=tab.id in NUMBERED_TABS),
         "starts": starts_of(definition, definition.schedule_names),  # type: ignore[attr-defined]
         **content,
+    }
+
+
+def _failures(view: DefinitionView, *, has_numbers: bool) -> dict[str, Any]:
+    """Return the context of the box that says since when, how often and why the definition fails.
+
+    `has_numbers`: with the numbers of the versions and of the replays. Cost: two statements for them.
+    """
+    if not view.incidents:
+        return {"incidents": []}
+    shown = view.incidents[:SHOWN_INCIDENTS]
+    replays = replays_of_incidents(shown) if has_numbers else {}
+    return {
+        "incidents": [{"incident": incident, "replays": replays.get(incident.id)} for incident in shown],
+        "has_more_incidents": len(view.incidents) > SHOWN_INCIDENTS,
+        "failures": failures_of(view.incidents) if has_numbers else None,
+        "fails_since": min(incident.first_failed_at for incident in view.incidents),
+        "first_version": min(incident.first_version for incident in view.incidents),
     }
 
 

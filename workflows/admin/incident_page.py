@@ -25,7 +25,7 @@ from workflows.admin.incident_replays import replays_context
 from workflows.admin.live import live_page
 from workflows.errors import NotFound, PermissionRefused, PortalError
 from workflows.models import BulkJob, Incident
-from workflows.selectors.incident_page import MOST_CLOSED, counted_since, incident_page, notes_and_merged
+from workflows.selectors.incident_page import incident_page, notes_and_merged
 from workflows.selectors.versions import incident_version
 from workflows.services.incidents.change import incident_own, require_incident_role
 from workflows.services.incidents.find import incident_find
@@ -96,8 +96,6 @@ class IncidentPageViews(TenantAdmin):
             back_address=incident_address(incident.id),
             **shown,
             published=incident.definition.published_version and incident.definition.published_version.version,
-            counted_since=counted_since(incident),
-            most_closed=MOST_CLOSED,
             may_act=may_act,
             is_active=incident.state in ACTIVE_INCIDENT_STATES,
             is_over=incident.state in (IncidentState.RESOLVED, IncidentState.CLOSED),

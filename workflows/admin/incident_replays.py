@@ -16,9 +16,11 @@ from workflows.selectors.incident_replays import VersionReplays, failures_and_re
 from workflows.selectors.replay_counts import ReplayCounts, newest_replays, replay_groups
 from workflows.services.bulk.results import bulk_outcomes_of, items_worst_first, started_count
 from workflows.services.bulk.selectors import item_label
-from workflows.statuses import BulkOutcome, BulkState, CommandAction
+from workflows.statuses import BulkOutcome, BulkState
 
 SHOWN_ITEMS = 50
+# Outcomes that only the numbers of a job tell.
+UNTOLD = (BulkOutcome.REFUSED, BulkOutcome.UNKNOWN, BulkOutcome.NOT_REQUESTED)
 
 
 @dataclass(frozen=True)
@@ -51,31 +53,23 @@ def replays_context(incident: Incident, page: IncidentPage) -> dict[str, Any]:
     published = incident.definition.published_version
     return {
         "failures": failures,
-        "version_rows": [{"row": row, "replays": versions.get(row.version)} for row in page.versions],
-        "newest_replays": _shown(versions[max(versions)], runs) if versions else None,
+        "version_rows": [{"row": row, "replays": versions.get(row.version)} for row in page.failures.versions],
         "published_replays": _shown(versions.get(published.version), runs) if published else None,
         "replays_in_progress": any(not job["job"].ended_at for job in jobs),
         "shown_replays": [job for job in jobs if job["is_full"]],
         "earlier_replays": [job for job in jobs if not job["is_full"]],
-        "all_replays": _all_replays(newest_replays(groups)) if len(jobs) > 1 else None,
+        "work": _work(newest_replays(incident, groups)) if groups else None,
     }
 
 
-def _all_replays(newest: ReplayCounts) -> dict[str, Any]:
-    """Return the numbers of runs by the outcome of their newest replay, as the card of one job shows them."""
-    outcomes = dict.fromkeys(BulkOutcome.values, 0) | {
-        BulkOutcome.SUCCEEDED: newest.succeeded,
-        BulkOutcome.OPEN: newest.open,
-        BulkOutcome.FAILED: newest.failed + newest.timed_out,
-        BulkOutcome.CANCELED: newest.canceled,
-    }
-    return {
-        "newest": newest,
-        "outcomes": outcomes,
-        "total": newest.total,
-        "result": result_mark(CommandAction.REPLAY, outcomes),
-        "shares": outcome_shares(outcomes),
-    }
+def _work(replays: ReplayCounts) -> dict[str, Any]:
+    """Return what became of the runs of the incident: the counts, and the bar over all of them."""
+    numbers = {
+        "red": replays.failed_again, "green": replays.succeeded, "grey": replays.canceled, "blue": replays.open,
+    }  # fmt: skip
+    whole = replays.total + replays.not_replayed
+    shares = [{"tone": tone, "percent": f"{100 * number / whole:.2f}"} for tone, number in numbers.items() if number]
+    return {"replays": replays, "shares": shares}
 
 
 def _shown(replays: VersionReplays | None, runs: dict[uuid.UUID, Any]) -> dict[str, Any] | None:
@@ -83,13 +77,10 @@ def _shown(replays: VersionReplays | None, runs: dict[uuid.UUID, Any]) -> dict[s
     if replays is None:
         return None
     which = "The replay" if replays.total == 1 else f"{replays.failed} of {replays.total} replays"
-    newest = [runs[failure.newest_id] for failure in replays.failures if failure.newest_id in runs]
-    ends = [run.ended_at for run in newest if run.ended_at is not None]
     failures = [{"failure": failure, "run": runs.get(failure.newest_id)} for failure in replays.failures]
     return {
         "replays": replays,
         "failures": [each for each in failures if each["run"] is not None],
-        "last_failed_at": max(ends, default=None),
         "failed_text": f"{which} on version {replays.version} failed",
         "has_only_failed": bool(replays.failed) and not replays.succeeded,
         "has_only_succeeded": replays.succeeded == replays.total,
@@ -119,6 +110,8 @@ def _jobs(
                 "parts": result_parts(job.action, outcomes),
                 "shares": outcome_shares(outcomes),
                 "is_first_alone": job.state == BulkState.PAUSED and job.is_first_only and started <= 1,
+                # The sentence over the only job of an incident has the same numbers.
+                "is_told": len(jobs) == 1 and job.ended_at is not None and not any(outcomes[name] for name in UNTOLD),
                 "is_full": place == 0 or job.ended_at is None,
                 "tried": tried[job.id],
             }

@@ -27,7 +27,7 @@ from workflows.admin.run_filters import (
     Choices,
     RunListForm,
     cleared,
-    hide_replays,
+    count_work_once,
     tokens_of,
     without,
 )
@@ -242,7 +242,7 @@ def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
         "orders": _orders(shown, request),
         "cleared": cleared(form),
         "export_query": without(form, COLUMNS_VAR, ORDER_VAR),
-        "quick_filter": hide_replays(form),
+        "quick_filter": count_work_once(form),
         "problems": shown.problems,
         "open_statuses": OPEN_RUN_STATUSES,
     }

@@ -39,8 +39,12 @@ COLUMNS_VAR = "cols"
 AGES = {"15m": "15 minutes", "1h": "1 hour", "24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 REPLAYS = {
     run_list.WITHOUT_REPLAYS: "without replays", run_list.ONLY_REPLAYS: "only replays",
+    run_list.DECIDING: "a run and its replays once, the newest decides",
     run_list.NEWEST_REPLAYS: "newest replay of each run", run_list.REPLAYED: "only runs that were replayed",
+    run_list.NOT_REPLAYED: "only runs that were never replayed",
 }  # fmt: skip
+# Parts of the work of an incident that a choice of `replays` lists: the counted runs, and the replays of these runs.
+WORK_OF_INCIDENT = {run_list.NEWEST_REPLAYS: (False, True), run_list.DECIDING: (True, True)}
 DATA = "data."
 STEPS = ("failed_step", "current_step")
 # Above this number, the field for the definition is a text with suggestions.
@@ -162,8 +166,8 @@ class RunListForm(forms.Form):
         if STATUS in given:
             runs = run_list.runs_of_shown_status(runs, tenant_id=tenant_id, status=given[STATUS])
         if "incident" in given:
-            are_replays = given.get("replays") == run_list.NEWEST_REPLAYS
-            runs = runs_of_incident(runs, tenant_id=tenant_id, number=given["incident"], are_replays=are_replays)
+            parts = WORK_OF_INCIDENT.get(given.get("replays", ""), (True, False))
+            runs = runs_of_incident(runs, *parts, tenant_id=tenant_id, number=given["incident"])
         return runs_by_term(runs, tenant_id=tenant_id, term=given["q"]) if "q" in given else runs
 
 
@@ -241,12 +245,12 @@ def cleared(form: RunListForm) -> str:
     return f"?{query.urlencode()}"
 
 
-def hide_replays(form: RunListForm) -> dict[str, str] | None:
-    """Return the link that leaves out the replays, unless the list is filtered by replays already."""
+def count_work_once(form: RunListForm) -> dict[str, str] | None:
+    """Return the link that lists only the newest run of each work, unless the list is filtered by replays already."""
     if form.cleaned_data.get("replays"):
         return None
-    query = query_with(form.query, "replays", run_list.WITHOUT_REPLAYS)
-    return {"note": "Replays are counted too", "word": "Hide replays", "query": query}
+    query = query_with(form.query, "replays", run_list.DECIDING)
+    return {"note": "Replays are counted too", "word": "Count a run and its replays once", "query": query}
 
 
 def _drop_what_belongs_to_a_definition(query: QueryDict) -> None:

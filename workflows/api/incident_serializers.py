@@ -78,10 +78,10 @@ class IncidentDetailSerializer(IncidentSerializer):
         return page
 
     def get_hours(self, incident: Incident) -> list[dict[str, Any]]:
-        return list(IncidentHourSerializer(self._page(incident).hours, many=True).data)
+        return list(IncidentHourSerializer(self._page(incident).failures.hours, many=True).data)
 
     def get_by_version(self, incident: Incident) -> list[dict[str, Any]]:
-        return list(IncidentVersionSerializer(self._page(incident).versions, many=True).data)
+        return list(IncidentVersionSerializer(self._page(incident).failures.versions, many=True).data)
 
     def get_notes(self, incident: Incident) -> list[dict[str, Any]]:
         return list(IncidentNoteSerializer(self._page(incident).notes, many=True).data)

@@ -28,6 +28,7 @@ from workflows.models import (
     RunStep,
     RunWait,
 )
+from workflows.selectors.work import runs_that_decide
 from workflows.statuses import (
     OPEN_RUN_STATUSES,
     OPEN_TASK_STATUSES,
@@ -83,7 +84,7 @@ class RunProblem(StrEnum):
 
 RUN_PROBLEM_WORDS = {
     RunProblem.FAILED: "failed in the last 24 hours, no replay",
-    RunProblem.UNOWNED: "failed in the last 24 hours, without an owner; a replay only with a new cause",
+    RunProblem.UNOWNED: "failed in the last 24 hours, without an owner; of a run and its replays only the newest",
     RunProblem.STUCK: "Temporal cannot move the run",
     RunProblem.LONG_RETRY: "retrying for more than 15 minutes",
     RunProblem.OVERDUE: "a wait is past its deadline",
@@ -174,7 +175,7 @@ def _failed(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
 
 
 def _unowned(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
-    """Return originals, and replays that failed with a new cause.
+    """Return the failed runs that are the newest of their work (`selectors/work.py`).
 
     Leave out the runs of an incident that has an owner, is snoozed, or is resolved or closed.
     """
@@ -187,11 +188,7 @@ def _unowned(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:
         ),
     ).filter(tenant_id=tenant_id, run_id=OuterRef("pk"), failed_at=OuterRef("ended_at"))
     is_handled = shown.filter(Q(shown_state__in=handled) | ~Q(shown_owner=""))
-    # A scalar subquery is evaluated for each replay, with the unique index. For an EXISTS, the planner could read all
-    # failures of the tenant.
-    has_new_cause = Subquery(shown.values("is_counted")[:1])
-    failed = _recently_failed(runs).alias(has_new_cause=has_new_cause)
-    return failed.filter(Q(replay_of__isnull=True) | Q(has_new_cause=True)).exclude(Exists(is_handled))
+    return runs_that_decide(_recently_failed(runs)).exclude(Exists(is_handled))
 
 
 def _stuck(runs: QuerySet[Run], tenant_id: uuid.UUID) -> QuerySet[Run]:

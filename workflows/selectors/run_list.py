@@ -19,6 +19,7 @@ from workflows.database_errors import is_canceled
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.models import HumanTask, Run, RunWait
 from workflows.models.statements import statement_limit
+from workflows.selectors.work import runs_that_decide
 from workflows.statuses import OPEN_RUN_STATUSES, OPEN_TASK_STATUSES, RunStatus, WaitKind, WaitStatus
 
 RETRYING, UNKNOWN = "retrying", "unknown"
@@ -39,6 +40,7 @@ SPANS = {
     "30d": timedelta(days=30),
 }  # fmt: skip
 WITHOUT_REPLAYS, ONLY_REPLAYS, NEWEST_REPLAYS, REPLAYED = "without", "only", "newest", "replayed"
+NOT_REPLAYED, DECIDING = "never", "deciding"
 
 
 def runs_of_shown_status(runs: QuerySet[Run], *, tenant_id: uuid.UUID, status: str) -> QuerySet[Run]:
@@ -101,12 +103,12 @@ def runs_by_replays(runs: QuerySet[Run], choice: str, *, tenant_id: uuid.UUID) -
         if len(ids) <= MOST_REPLAYED:
             return runs.filter(id__in=ids)
         return runs.filter(Exists(Run.objects.filter(tenant_id=OuterRef("tenant_id"), replay_of=OuterRef("pk"))))
+    if choice == DECIDING:
+        return runs_that_decide(runs)
     if choice == NEWEST_REPLAYS:
-        of_same_run = Run.objects.filter(tenant_id=OuterRef("tenant_id"), replay_of=OuterRef("replay_of"))
-        is_later = Q(created_at__gt=OuterRef("created_at")) | Q(
-            created_at=OuterRef("created_at"), id__gt=OuterRef("id")
-        )
-        return runs.filter(~Exists(of_same_run.filter(is_later)), replay_of__isnull=False)
+        return runs_that_decide(runs.filter(replay_of__isnull=False))
+    if choice == NOT_REPLAYED:
+        return runs_that_decide(runs.filter(replay_of__isnull=True))
     return runs.filter(replay_of__isnull=choice == WITHOUT_REPLAYS)
 
 

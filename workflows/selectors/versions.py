@@ -134,20 +134,19 @@ def definition_version(tenant_id: uuid.UUID, object_id: str, **ignored: Any) -> 
 
 
 def incident_version(tenant_id: uuid.UUID, object_id: str, **ignored: Any) -> Any:
-    """Return the version of an incident with its notes and replays, or None if there is no such incident.
+    """Return the version of an incident with its notes, and of the runs, or None if there is no such incident.
 
     The newest incident is part of it: the page names the incidents of replays that failed with another cause.
     """
     notes = IncidentNote.objects.filter(tenant_id=tenant_id, incident=OuterRef("pk")).order_by("-created_at")
     jobs = BulkJob.objects.filter(tenant_id=tenant_id, incident=OuterRef("pk"), started_at__isnull=False)
     jobs = jobs.order_by(F("ended_at").desc(nulls_first=True), "-started_at")
-    ended = Run.objects.filter(tenant_id=tenant_id, ended_at__isnull=False).order_by("-ended_at")
     newest = Incident.objects.filter(tenant_id=tenant_id).order_by("-number")
     incidents = _found(Incident.objects.filter(tenant_id=tenant_id), object_id)
     return incidents.values_list(
         "state", "state_since", "owner_name", "snoozed_for", "run_count", "merged_into", _first(notes, "id"),
-        _first(jobs, "id"), _first(jobs, "state"), _first(jobs, "next_slice_at"), _first(ended, "ended_at"),
-        _first(newest, "number"),
+        _first(jobs, "id"), _first(jobs, "state"), _first(jobs, "next_slice_at"), _first(newest, "number"),
+        *_runs_of(tenant_id),
     ).first()  # fmt: skip
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from django import template
 from django.template import Context
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -13,7 +15,8 @@ from django.utils.safestring import SafeString
 from workflows.error_reasons import error_shown
 from workflows.models import Incident
 from workflows.redaction import compiled
-from workflows.selectors.incident_page import Hour, VersionRow
+from workflows.selectors.failure_counts import Hour, VersionRow
+from workflows.selectors.replay_counts import ReplayCounts
 from workflows.services.incidents.messages import MARKER
 from workflows.status_marks import INCIDENT
 from workflows.statuses import IncidentState
@@ -114,6 +117,51 @@ def normalised_message(context: Context, message: str) -> SafeString:
 def run_age(started_at: datetime, ended_at: datetime | None) -> SafeString:
     """Render the time since the end of a run, or since its start while it is open: `started 6 min ago`."""
     return format_html("{}{}", "" if ended_at else "started ", ago(ended_at or started_at))
+
+
+@register.simple_tag
+def incident_work(incident: Incident, replays: ReplayCounts) -> SafeString:
+    """Render what became of the runs of an incident, in one sentence. Each number is a link to exactly these runs.
+
+    A run and its replays are one piece of work, and its newest run decides.
+    """
+    which = (
+        f"the newest {replays.runs:,} runs" if incident.run_count > replays.runs else f"{replays.runs:,} failed runs"
+    )
+    parts = [format_html("Of {}", "1 failed run" if incident.run_count == 1 else which)]
+    if replays.not_replayed:
+        parts.append(_runs_link(incident, "never", "", f"{replays.not_replayed:,} not replayed"))
+    replayed = _runs_link(incident, "newest", "", f"{replays.total:,} replayed")
+    parts.append(format_html("{}: {} succeeded", replayed, replays.succeeded))
+    passed = format_html(" ({} passed “<bdi>{}</bdi>”)", replays.passed, incident.step) if replays.passed else ""
+    parts.append(format_html("{} open{}", replays.open, passed))
+    if replays.canceled:
+        parts.append(format_html("{} canceled", replays.canceled))
+    if replays.timed_out:
+        parts.append(_runs_link(incident, "newest", "TIMED_OUT", f"{replays.timed_out:,} timed out"))
+    failed = f"{replays.failed:,} failed again"
+    parts.append(_runs_link(incident, "newest", "FAILED", failed) if replays.failed else format_html("{}", failed))
+    causes = format_html(" ({})", _causes(replays)) if replays.failed_again else ""
+    return format_html("{}{}.", format_html_join(", ", "{}", ((part,) for part in parts)), causes)
+
+
+def _runs_link(incident: Incident, choice: str, status: str, text: str) -> SafeString:
+    query = {"incident": incident.number, "replays": choice} | ({"status__exact": status} if status else {})
+    address = f"{reverse('admin:workflows_run_changelist')}?{urlencode(query)}"
+    if status:
+        return format_html('<a class="tint c-red" href="{}"><b>{}</b></a>', address, text)
+    return format_html('<a href="{}">{}</a>', address, text)
+
+
+def _causes(replays: ReplayCounts) -> SafeString:
+    """Render the causes of the replays that failed again: `4 same cause, 2 other cause: INC-119`."""
+    parts: list[tuple[int, str, str]] = [(replays.same_cause, "same cause", "")] if replays.same_cause else []
+    for cause, number in replays.other_causes.items():
+        page = reverse("admin:workflows_incident_change", args=[cause.id])
+        parts.append((number, "other cause: ", format_html('<a href="{}">INC-{}</a>', page, cause.number)))
+    if replays.ungrouped:
+        parts.append((replays.ungrouped, "not grouped yet", ""))
+    return format_html_join(", ", "{} {}{}", parts)
 
 
 @register.simple_tag
