@@ -129,7 +129,8 @@ def test_results_count_the_newest_replay_of_each_run_and_leave_out_none(tenant: 
     shown = text_of(client, page_of(incident))
     for text in (
         "1 of 3 replays on version 2 failed", "1 is open.", "1 was canceled or terminated.",
-        "Of 3 failed runs, <a", "3 replayed</a>: 0 succeeded, 1 open, 1 canceled, <a", "0 of 3 succeeded, 1 failed, 1 open",
+        "Of 3 failed runs, <a", "3 replayed</a>: 0 succeeded, 1 open, 1 canceled, <a",
+        "0 of 3 succeeded, 1 failed, 1 open",
     ):  # fmt: skip
         assert text in shown, text
     assert shown.index(f"h-r-{job.id}") < shown.index('id="h-w"')  # its place is the same as before its end

@@ -1,4 +1,4 @@
-"""How often runs fail because of incidents of one definition: by hour, by version, and now.
+"""Numbers of failed runs of one definition because of incidents: by hour, by version, and in the last hour.
 
 The page of an incident and the page of its definition show these numbers, so they agree.
 
