@@ -24,7 +24,6 @@ from workflows.statuses import DeliveryStatus
 
 STATUS, DEFINITION = "status", "definition"
 ALL, HELD = "all", "held"
-MOST_LISTED = 10_000
 TIMES = ("created_at_from_0", "created_at_from_1", "created_at_to_0", "created_at_to_1")
 SHOWN_REFUSED = 20
 MOST_DEFINITIONS = 200
@@ -44,7 +43,7 @@ def list_context(shown: CheckedChangeList, request: HttpRequest, actor: Actor) -
         "is_live": status in (DeliveryStatus.DEAD, HELD) and not shown.problems,
         "rows": [_row(delivery, actor) for delivery in shown.result_list],
         "shows_reasons": actor.sees_payloads,
-        "total": f"{shown.result_count:,}{'+' if shown.result_count >= MOST_LISTED else ''}",
+        "total": count_text(counts[status]) if counts and status in counts else "",
         "chips": _chips(query, status, counts),
         "chips_note": NOT_COUNTED if counts is None else "",
         "tokens": _tokens(query),

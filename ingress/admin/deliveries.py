@@ -3,16 +3,14 @@
 from typing import Any
 
 from django.contrib import admin
-from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
 from django.utils.decorators import method_decorator
-from django.utils.functional import cached_property
 from django.views.decorators.http import require_safe
 from unfold.contrib.filters.admin import DropdownFilter
 
-from ingress.admin.dead_letter_list import ALL, HELD, MOST_LISTED, deliveries_of, list_context
+from ingress.admin.dead_letter_list import ALL, HELD, deliveries_of, list_context
 from ingress.admin.dead_letters import DeadLetterViews, event_page_of
 from workflows.admin.base import actor_of
 from workflows.admin.list_filters import CheckedChangeList, DateTimeRangeFilter, TextFilter
@@ -20,15 +18,6 @@ from workflows.admin.live import live_page
 from workflows.models import Definition, EventDelivery
 from workflows.selectors.versions import dead_letters_version
 from workflows.statuses import DeliveryStatus
-
-
-class InboxPaginator(Paginator):
-    """Paginator that counts at most `MOST_LISTED` rows, so that a user can select all rows of the inbox."""
-
-    @cached_property
-    def count(self) -> int:
-        rows: Any = self.object_list
-        return int(rows.order_by()[:MOST_LISTED].count())
 
 
 class InboxList(CheckedChangeList):
@@ -65,7 +54,6 @@ class DefinitionFilter(TextFilter):
 @admin.register(EventDelivery)
 class DeliveryAdmin(DeadLetterViews):
     list_display = ("id",)  # the template of the list has its own columns
-    paginator = InboxPaginator
     list_filter = (InboxFilter, DefinitionFilter, ("created_at", DateTimeRangeFilter))
     list_select_related = ("event__tenant", "run", "wait", "definition")
     search_fields = ("event__event_id",)

@@ -1,7 +1,8 @@
 """The run list as a list of the admin: its filters, orders and columns come from the address of the page."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from functools import partial
 from typing import Any
 
 from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
@@ -38,9 +39,9 @@ from workflows.models import Definition, Run
 from workflows.models.statements import statement_limit
 from workflows.outline.nodes import nodes_of
 from workflows.redaction import rules_in
-from workflows.selectors.run_list import shown_status_counts
+from workflows.selectors.run_list import ENDED_SHOWN_STATUSES, SHOWN_STATUSES, StatusCounts, shown_status_counts
 from workflows.selectors.run_rows import run_rows, runs_explained
-from workflows.selectors.run_search import exact_first
+from workflows.selectors.run_search import exact_first, ranges_by_term
 from workflows.selectors.run_values import (
     SearchPath,
     runs_sorted_by_value,
@@ -119,12 +120,26 @@ class RunChangeList(CheckedChangeList):
     def orders(self) -> dict[str, tuple[str, str]]:
         return ORDERS | {path.name: (value_order(path), "id") for path in self.form.paths}
 
-    def selected(self, runs: QuerySet[Run], *, leave_out: str = "") -> QuerySet[Run]:
-        """Return the runs of the list, or of the list without one filter."""
+    def selected(self, runs: QuerySet[Run], *, leave_out: Collection[str] = ()) -> QuerySet[Run]:
+        """Return the runs of the list, or of the list without some filters."""
         runs = self.form.select(runs, tenant_id=self.tenant_id, leave_out=leave_out)
         if self._order in PARTIAL_ORDERS:
             runs = runs.filter(PARTIAL_ORDERS[self._order][1])
         return runs_sorted_by_value(runs, self.sorted_by, tenant_id=self.tenant_id) if self.sorted_by else runs
+
+    def counts(self) -> StatusCounts | None:
+        """Return the number of runs of each status, with the other filters of the list. Cost: at most two statements.
+
+        No index has the runs of a search, or those with a state, an error code or a value, by their status.
+        """
+        every, term = Run.objects.filter(tenant_id=self.tenant_id), self.form.cleaned_data.get(SEARCH_VAR)
+        count = partial(shown_status_counts, tenant_id=self.tenant_id)
+        others = self.selected(every, leave_out=[STATUS, SEARCH_VAR])
+        if term:
+            return count(others, ranges=ranges_by_term(others, tenant_id=self.tenant_id, term=term))
+        if self.sorted_by or self._order in ("state", "what"):
+            return count(others, ranges=[others.order_by(self.orders[self._order][0])])
+        return count(others, statuses=ENDED_SHOWN_STATUSES if self._order in PARTIAL_ORDERS else SHOWN_STATUSES)
 
     def _problems(self, request: HttpRequest) -> Iterator[tuple[str, str]]:
         yield from unknown_parameters(request, {*self.form.names, COLUMNS_VAR})
@@ -197,9 +212,7 @@ def list_context(shown: RunChangeList, request: HttpRequest) -> dict[str, Any]:
     form, tenant_id = shown.form, shown.tenant_id
     chips: list[Chip] = []
     if not shown.problems:
-        others = shown.selected(Run.objects.filter(tenant_id=tenant_id), leave_out=STATUS)
-        is_search = bool(form.cleaned_data.get(SEARCH_VAR))
-        chips = chips_of(form, shown_status_counts(others, tenant_id=tenant_id, is_search=is_search))
+        chips = chips_of(form, shown.counts())
     chosen = next((chip for chip in chips if chip.is_chosen), None)
     rules = rules_in(request.tenant)  # type: ignore[attr-defined]
     data = [path.name for path in form.paths]

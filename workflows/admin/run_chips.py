@@ -30,10 +30,6 @@ class Chip:
         more = "+" if self.is_part or self.count > MOST_COUNTED else ""
         return f"{min(self.count, MOST_COUNTED):,}{more}"
 
-    @property
-    def exact(self) -> int | None:
-        return None if self.is_part or self.count is None or self.count > MOST_COUNTED else self.count
-
 
 def chips_of(form: RunListForm, counts: StatusCounts | None) -> list[Chip]:
     chosen = form.cleaned_data.get(STATUS, "")

@@ -5,7 +5,7 @@ Links to the run list use the names of its fields, for example
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -138,9 +138,9 @@ class RunListForm(forms.Form):
             f"{name}_{part}" for name in MOMENTS for part in (0, 1)
         }
 
-    def select(self, runs: QuerySet[Run], *, tenant_id: uuid.UUID, leave_out: str = "") -> QuerySet[Run]:
-        """Return the runs that match all filters, except the filter `leave_out`. The form must be valid."""
-        given = {name: value for name, value in self.cleaned_data.items() if value and name != leave_out}
+    def select(self, runs: QuerySet[Run], *, tenant_id: uuid.UUID, leave_out: Collection[str] = ()) -> QuerySet[Run]:
+        """Return the runs that match all filters, except those in `leave_out`. The form must be valid."""
+        given = {name: value for name, value in self.cleaned_data.items() if value and name not in leave_out}
         columns = {
             "definition": "definition_key", "version": "version", "state": "state", "error_code": "error_code",
             "error_category": "error_category", "failed_step": "failed_step_path",

@@ -5,7 +5,7 @@ and the shown status WAITING leaves them out. So each run has exactly one shown 
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -31,6 +31,7 @@ SHOWN_STATUSES = (
     RunStatus.TIMED_OUT.value,
 )  # fmt: skip
 OPEN_SHOWN_STATUSES = (*(status.value for status in OPEN_RUN_STATUSES), RETRYING, UNKNOWN)
+ENDED_SHOWN_STATUSES = tuple(status for status in SHOWN_STATUSES if status not in OPEN_SHOWN_STATUSES)
 MOST_COUNTED = 1_000
 COUNT_SECONDS = 1.0
 # Up to this number of replayed runs, the list reads them by their ids.
@@ -120,18 +121,24 @@ class StatusCounts:
     is_part: bool = False
 
 
-def shown_status_counts(runs: QuerySet[Run], *, tenant_id: uuid.UUID, is_search: bool = False) -> StatusCounts | None:
+def shown_status_counts(
+    runs: QuerySet[Run],
+    *,
+    tenant_id: uuid.UUID,
+    ranges: Sequence[QuerySet[Run]] = (),
+    statuses: Collection[str] = SHOWN_STATUSES,
+) -> StatusCounts | None:
     """Return the number of runs by shown status. `MOST_COUNTED` + 1 means more than `MOST_COUNTED`.
 
-    Each status has its range of an index, in which at most `MOST_COUNTED` + 1 entries are read. No index has the runs
-    of a search by status. Of a search, `MOST_COUNTED` + 1 runs are read, and their statuses are counted.
+    Each status has its range of an index, in which at most `MOST_COUNTED` + 1 entries are read. `statuses` are those
+    that the runs can have. If no index has the runs by status, for example those of a search, `ranges` has them in the
+    order of other indexes. Then the statuses of `MOST_COUNTED` + 1 runs of each range are counted.
 
     Return None if this takes longer than `COUNT_SECONDS`. Cost: one statement.
     """
-    count = _of_search if is_search else _of_indexes
     try:
         with statement_limit(COUNT_SECONDS), connection.cursor() as cursor:
-            cursor.execute(*count(runs, tenant_id))
+            cursor.execute(*(_of_ranges(ranges, tenant_id) if ranges else _of_statuses(runs, tenant_id, statuses)))
             found: dict[str, int] = dict(cursor.fetchall())
     except OperationalError as error:
         if not is_canceled(error):
@@ -139,35 +146,47 @@ def shown_status_counts(runs: QuerySet[Run], *, tenant_id: uuid.UUID, is_search:
         return None
     except EmptyResultSet:
         found = {}
-    return StatusCounts(dict.fromkeys(SHOWN_STATUSES, 0) | found, is_search and sum(found.values()) > MOST_COUNTED)
+    is_part = bool(ranges) and sum(found.values()) > MOST_COUNTED
+    return StatusCounts(dict.fromkeys(SHOWN_STATUSES, 0) | found, is_part)
 
 
-def _of_indexes(runs: QuerySet[Run], tenant_id: uuid.UUID) -> tuple[str, list[Any]]:
+def _of_statuses(runs: QuerySet[Run], tenant_id: uuid.UUID, statuses: Collection[str]) -> tuple[str, list[Any]]:
     parts: list[str] = []
     parameters: list[Any] = []
-    for status in SHOWN_STATUSES:
+    for status in statuses:
         # The order is that of the indexes that contain the status. Without it, PostgreSQL may join all runs of the
         # tenant with the waits, because it assumes the same share of each status in each tenant.
         counted = runs_of_shown_status(runs, tenant_id=tenant_id, status=status).order_by("-created_at").values("pk")
-        try:
-            sql, values = counted[: MOST_COUNTED + 1].query.sql_with_params()
-        except EmptyResultSet:
-            continue
-        parts.append(f"SELECT %s, count(*) FROM ({sql}) AS counted")  # noqa: S608
-        parameters += [status, *values]
+        for sql, values in _counted([counted]):
+            parts.append(f"SELECT %s, count(*) FROM ({sql}) AS counted")  # noqa: S608
+            parameters += [status, *values]
     if not parts:
         raise EmptyResultSet
     return " UNION ALL ".join(parts), parameters
 
 
-def _of_search(runs: QuerySet[Run], tenant_id: uuid.UUID) -> tuple[str, Sequence[Any]]:
+def _of_ranges(ranges: Sequence[QuerySet[Run]], tenant_id: uuid.UUID) -> tuple[str, list[Any]]:
     shown = Case(
         When(~Q(status=RunStatus.WAITING), then=F("status")),
         When(Exists(_decisions(tenant_id).filter(run=OuterRef("pk"))), then=Value(UNKNOWN)),
         When(Exists(_retries(tenant_id).filter(run=OuterRef("pk"))), then=Value(RETRYING)),
         default=F("status"),
     )
-    # Without an order, PostgreSQL can begin with the runs of other tenants: it takes the matches as spread evenly.
-    counted = runs.order_by("-created_at").annotate(shown_status=shown).values("shown_status")
-    sql, values = counted[: MOST_COUNTED + 1].query.sql_with_params()
-    return f"SELECT shown_status, count(*) FROM ({sql}) AS counted GROUP BY shown_status", values  # noqa: S608
+    found = list(_counted([runs.annotate(shown_status=shown).values("pk", "shown_status") for runs in ranges]))
+    if not found:
+        raise EmptyResultSet
+    # A run of several ranges is counted once.
+    sql = " UNION ".join(f"({part})" for part, _ in found)
+    return (
+        f"SELECT shown_status, count(*) FROM ({sql}) AS counted GROUP BY shown_status",  # noqa: S608
+        [value for _, values in found for value in values],
+    )
+
+
+def _counted(parts: Sequence[QuerySet[Any]]) -> Iterator[tuple[str, Sequence[Any]]]:
+    """Yield the statement of each part that reads as many rows as are counted. Leave out a part that has no rows."""
+    for rows in parts:
+        try:
+            yield rows[: MOST_COUNTED + 1].query.sql_with_params()
+        except EmptyResultSet:
+            continue
