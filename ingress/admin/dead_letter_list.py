@@ -96,12 +96,16 @@ def deliveries_of(deliveries: QuerySet[EventDelivery], status: str) -> QuerySet[
 def _counts(shown: CheckedChangeList, request: HttpRequest, actor: Actor) -> dict[str, int] | None:
     """Return the number of deliveries of each chip, with the other filters and the search of the list."""
     others = shown.rows_without(request, STATUS)
-    parts = {value: deliveries_of(others, value) for value in (*DeliveryStatus.values, HELD, ALL)}
-    return part_counts(parts, tenant_id=actor.tenant_id)
+    parts = {value: deliveries_of(others, value) for value in (*DeliveryStatus.values, HELD)}
+    counts = part_counts(parts, tenant_id=actor.tenant_id)
+    return None if counts is None else counts | {ALL: sum(counts.values())}
 
 
 def _chips(query: QueryDict, status: str, counts: dict[str, int] | None) -> list[dict[str, Any]]:
-    """Return one chip for each status, the dead deliveries first, and one for the starts on hold."""
+    """Return a chip for each status, the dead deliveries first, and one for the starts on hold.
+
+    A chip without deliveries is left out, except that of the dead ones and the chosen one.
+    """
     marks = {DeliveryStatus.DEAD.value: status_marks.DELIVERY["dead"], HELD: status_marks.EVENT[HELD]}
     marks |= {value: status_marks.DELIVERY[value] for value in DeliveryStatus.values if value not in marks}
     marks[ALL] = status_marks.Mark("All deliveries", "", "grey")
@@ -113,6 +117,7 @@ def _chips(query: QueryDict, status: str, counts: dict[str, int] | None) -> list
             "number": count_text(counts[value] if counts else None),
         }
         for value, mark in marks.items()
+        if value in (DeliveryStatus.DEAD, ALL, status) or counts is None or counts[value]
     ]
 
 

@@ -13,17 +13,11 @@ from unfold.contrib.filters.admin import DropdownFilter
 from ingress.admin.dead_letter_list import ALL, HELD, deliveries_of, list_context
 from ingress.admin.dead_letters import DeadLetterViews, event_page_of
 from workflows.admin.base import actor_of
-from workflows.admin.list_filters import CheckedChangeList, DateTimeRangeFilter, TextFilter
+from workflows.admin.list_filters import DateTimeRangeFilter, TextFilter
 from workflows.admin.live import live_page
 from workflows.models import Definition, EventDelivery
 from workflows.selectors.versions import dead_letters_version
 from workflows.statuses import DeliveryStatus
-
-
-class InboxList(CheckedChangeList):
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        self.opts = self.model_admin.opts
 
 
 class InboxFilter(DropdownFilter):
@@ -65,9 +59,6 @@ class DeliveryAdmin(DeadLetterViews):
         return (
             super().get_queryset(request).select_related(*self.list_select_related).defer("run__input", "run__output")
         )
-
-    def get_changelist(self, request: HttpRequest, **options: Any) -> type[CheckedChangeList]:
-        return InboxList
 
     def get_urls(self) -> list[URLPattern]:
         return [*self.one_urls(), *super().get_urls()]

@@ -200,7 +200,10 @@ def test_test_call_shows_request_and_response_without_secrets(tenant: Any) -> No
         path = f"/connectors/{row.action_id}/{row.version}/test"
         good = author.post(path, {"input": {"n": 1}}).json()
         page = reverse("admin:workflows_connector_test", args=[row.id])
-        assert "&quot;n&quot;: 1" in client.get(page).content.decode()
+        shown = client.get(page).content.decode()
+        assert ("&quot;n&quot;: 1" in shown, f"<code>POST {api.url}/a</code>" in shown) == (True, True)
+        listed = client.get(reverse("admin:workflows_connector_changelist")).content.decode()
+        assert f"POST {api.url}/a" in listed
         key = "0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a11"
         shown = [client.post(page, {"input": '{"n": 2}', "idempotency_key": key}).content.decode() for _ in range(2)]
         bad = author.post(path, {"input": {"n": 3}}).json()

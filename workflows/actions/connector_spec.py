@@ -88,6 +88,11 @@ class ConnectorSpec(_Strict):
         return frozenset(name for _, name in secret_references([self.query, self.headers, self.body]))
 
 
+def request_line(spec: dict[str, Any]) -> str:
+    """Return the method and the address of a stored connector. A spec without a method has the default one."""
+    return f"{spec.get('method', ConnectorSpec.model_fields['method'].default)} {spec.get('url', '')}"
+
+
 def spec_problems(document: Any) -> list[Problem]:
     """Return all problems of the fields of a connector. The list is empty if the connector can be stored.
 

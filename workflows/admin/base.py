@@ -44,8 +44,8 @@ def role_problem(actor: Actor, needs: Role, *, to: str) -> str:
     return "" if actor.has_role(needs) else f"You need the role {needs} to {to}. Your role is {actor.role}."
 
 
-class TenantAdmin(ModelAdmin):
-    """Base class for rows that services write. The admin shows them and sends commands to the services.
+class ListAdmin(ModelAdmin):
+    """Base class of screens with a list of rows.
 
     `list_about` is the text beside the title of a list with the template ROW_LIST. `list_empty` says what an empty list
     is for and what to do.
@@ -53,7 +53,6 @@ class TenantAdmin(ModelAdmin):
 
     list_about = ""
     list_empty = "The list has no rows yet."
-    change_form_template = "portal/row_page.html"
     actions = None
     action_form = KeyedActionForm
     show_full_result_count = False
@@ -61,9 +60,6 @@ class TenantAdmin(ModelAdmin):
     list_per_page = 50
     list_fullwidth = True
     compressed_fields = True
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).filter(tenant_id=actor_of(request).tenant_id)
 
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[CheckedChangeList]:
         return CheckedChangeList
@@ -94,6 +90,15 @@ class TenantAdmin(ModelAdmin):
         With other filters, a viewer could guess hidden fields, character by character.
         """
         return lookup in filter_names(self.get_list_filter(request))
+
+
+class TenantAdmin(ListAdmin):
+    """Base class for rows that services write. The admin shows them and sends commands to the services."""
+
+    change_form_template = "portal/row_page.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).filter(tenant_id=actor_of(request).tenant_id)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return getattr(request, "actor", None) is not None

@@ -14,6 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from unfold.decorators import display
 
+from workflows.actions.connector_spec import request_line
 from workflows.actors import Actor
 from workflows.admin.author_pages import AuthorPages
 from workflows.admin.base import actor_of, error_text
@@ -60,7 +61,7 @@ class ConnectorAdmin(AuthorPages):
 
     @display(description="Request")
     def request_label(self, row: Connector) -> str:
-        return f"{row.spec.get('method')} {row.spec.get('url')}"
+        return request_line(row.spec)
 
     @display(description="Created", ordering="created_at")
     def created_label(self, row: Connector) -> str:
@@ -122,6 +123,7 @@ class ConnectorAdmin(AuthorPages):
             request,
             f"Test {row}",
             row=row,
+            request_line=request_line(row.spec),
             form=form,
             trial=trial,
             is_repeat=is_repeat,

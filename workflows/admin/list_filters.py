@@ -107,6 +107,7 @@ class CheckedChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Read the rows of the page. If they take too long, the list shows an error at the search and no rows."""
         self.page_num, self.page = 1, KeysetPage([])
+        self.opts = self.model_admin.opts  # with the names that the admin class gives to its rows
         try:
             with statement_limit(LIST_SECONDS):
                 super().get_results(request)

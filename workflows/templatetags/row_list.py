@@ -18,6 +18,7 @@ LOOKS = {
     "info": ("check", "blue"),
     "warning": ("warn", "amber"),
     "danger": ("failed", "red"),
+    "default": ("cancel", "grey"),
 }
 NO_VALUE = "–"
 
