@@ -31,7 +31,7 @@ from workflows.services.payload_check import known_schema_refs
 from workflows.services.references import Referred
 from workflows.services.uses import uses_of
 from workflows.strict_json import read_json
-from workflows.templatetags.pointsman import moment
+from workflows.templatetags.pointsman import ago
 
 
 class PathsField(forms.CharField):
@@ -154,7 +154,7 @@ class EventTypeAdmin(AuthorPages):
 
     @display(description="Changed", ordering="updated_at")
     def updated_label(self, row: EventType) -> str:
-        return moment(row.updated_at)
+        return ago(row.updated_at)
 
     def form_for(self, actor: Actor, row: EventType | None, data: Any) -> forms.Form:
         if row is None:

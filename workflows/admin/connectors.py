@@ -28,7 +28,7 @@ from workflows.services.connectors import connector_delete, connector_save
 from workflows.services.references import Referred
 from workflows.services.uses import connector_uses, uses_of
 from workflows.statuses import Role
-from workflows.templatetags.pointsman import moment
+from workflows.templatetags.pointsman import ago
 
 
 @admin.register(Connector)
@@ -65,7 +65,7 @@ class ConnectorAdmin(AuthorPages):
 
     @display(description="Created", ordering="created_at")
     def created_label(self, row: Connector) -> str:
-        return moment(row.created_at)
+        return ago(row.created_at)
 
     # -- Edit --------------------------------------------------------------------------------------------------------
 

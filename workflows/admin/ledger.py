@@ -21,7 +21,7 @@ from workflows.models import Command, Notification
 from workflows.redaction import redact, rules_of
 from workflows.selectors.pruned_runs import deleted_among
 from workflows.selectors.versions import ledger_version
-from workflows.templatetags.pointsman import moment
+from workflows.templatetags.pointsman import ago
 from workflows.templatetags.run_page import code_json, short_id
 
 
@@ -106,7 +106,7 @@ class NotificationAdmin(TenantAdmin):
 
     @display(description="Created", ordering="created_at")
     def created_label(self, notification: Notification) -> str:
-        return moment(notification.created_at)
+        return ago(notification.created_at)
 
     @display(description="Run")
     def run_link(self, notification: Notification) -> str:

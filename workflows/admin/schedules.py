@@ -41,7 +41,8 @@ from workflows.services.schedules.field_checks import ScheduleFields, schedule_p
 from workflows.services.schedules.selectors import NextTimes, occurrences_of, result_of, schedule_next_times
 from workflows.services.schedules.times import next_times
 from workflows.statuses import Role
-from workflows.templatetags.pointsman import moment
+from workflows.templatetags.pointsman import ago, moment, until
+from workflows.templatetags.times import NO_TIME
 
 SHOWN_OCCURRENCES = 20
 
@@ -100,11 +101,11 @@ class ScheduleAdmin(AuthorPages):
 
     @display(description="Next", ordering="next_run_at")
     def next_label(self, row: Schedule) -> str:
-        return moment(row.next_run_at)
+        return until(row.next_run_at) if row.next_run_at else NO_TIME
 
     @display(description="Last", ordering="last_run_at")
     def last_label(self, row: Schedule) -> str:
-        return moment(row.last_run_at)
+        return ago(row.last_run_at)
 
     # -- The page and the form ---------------------------------------------------------------------------------------
 
@@ -284,7 +285,7 @@ class HolidayCalendarAdmin(AuthorPages):
 
     @display(description="Changed", ordering="updated_at")
     def updated_label(self, row: HolidayCalendar) -> str:
-        return moment(row.updated_at)
+        return ago(row.updated_at)
 
     def form_for(self, actor: Actor, row: HolidayCalendar | None, data: Any) -> forms.Form:
         initial = None if row is None else {name: getattr(row, name) for name in ("name", "weekend", "holidays")}

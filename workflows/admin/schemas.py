@@ -19,7 +19,7 @@ from workflows.errors import PortalError
 from workflows.models import PayloadSchema
 from workflows.services.schemas import schema_delete, schema_save, schema_warnings
 from workflows.services.uses import schema_users
-from workflows.templatetags.pointsman import moment
+from workflows.templatetags.pointsman import ago
 
 EMPTY = {"$schema": DIALECT, "type": "object", "properties": {}, "required": []}
 
@@ -72,7 +72,7 @@ class PayloadSchemaAdmin(AuthorPages):
 
     @display(description="Changed", ordering="updated_at")
     def updated_label(self, row: PayloadSchema) -> str:
-        return moment(row.updated_at)
+        return ago(row.updated_at)
 
     def form_for(self, actor: Actor, row: PayloadSchema | None, data: Any) -> forms.Form:
         if row is None:

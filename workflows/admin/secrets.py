@@ -28,7 +28,7 @@ from workflows.services.references import Referred
 from workflows.services.secrets import MAX_DESCRIPTION_LENGTH, require_secret_role, secret_delete, secret_save
 from workflows.services.uses import uses_of
 from workflows.statuses import CommandAction
-from workflows.templatetags.pointsman import moment
+from workflows.templatetags.pointsman import ago
 
 
 class WriteOnlyTextarea(UnfoldAdminTextareaWidget):
@@ -98,15 +98,15 @@ class SecretAdmin(AdministratorsAdmin):
 
     @display(description="Created", ordering="created_at")
     def created_label(self, secret: Secret) -> str:
-        return moment(secret.created_at)
+        return ago(secret.created_at)
 
     @display(description="Value replaced", ordering="rotated_at")
     def replaced_label(self, secret: Secret) -> str:
-        return moment(secret.rotated_at)
+        return ago(secret.rotated_at)
 
     @display(description="Last used", ordering="last_used_at")
     def used_label(self, secret: Secret) -> str:
-        return moment(secret.last_used_at)
+        return ago(secret.last_used_at)
 
     # -- Pages -------------------------------------------------------------------------------------------------------
 

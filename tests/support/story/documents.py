@@ -204,7 +204,8 @@ def _head(key: str, name: str, event_name: str) -> dict[str, Any]:
 
 
 def _connector(label: str, url: str, *, is_idempotent: bool = True, **more: Any) -> dict[str, Any]:
-    return {"label": label, "url": url, "body": {"$input": ""}, "is_idempotent": is_idempotent, **more}
+    request = {"method": "POST", "url": url, "body": {"$input": ""}}
+    return {"label": label, **request, "is_idempotent": is_idempotent, **more}
 
 
 # Action id, version and specification of each connector.
