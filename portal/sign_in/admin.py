@@ -123,7 +123,7 @@ class AccountFilter(DropdownFilter):
 
 
 @admin.register(get_user_model())
-class AccountAdmin(UserAdmin, ListAdmin):
+class AccountAdmin(UserAdmin, ListAdmin):  # type: ignore[misc]  # the stubs give both bases other types
     """Pages of accounts. Django's own permission to change accounts would let a member become a superuser.
 
     The pages have no groups and permissions of Django, because only the role in a tenant authorises a person.
