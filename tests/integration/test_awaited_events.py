@@ -109,6 +109,15 @@ def test_viewer_reads_neither_the_reason_nor_an_action(tenant: Any) -> None:
     assert page.context["offers"].primary is None
 
 
+def test_misspelled_key_is_in_the_answer_of_the_run(tenant: Any) -> None:
+    wait = open_wait(tenant, key="TCK-4471")
+    event_route(receive(tenant, workflow_correlation_key="tck-4471").id)
+    text = text_of(shown(tenant, wait.run).content.decode())
+    assert "The most alike event arrived" in text
+    assert "with the key tck -4471: Only upper and lower case differ." in text
+    assert "What to do: Ask the sender of the event. The near misses below" in text
+
+
 def test_run_list_names_the_failed_delivery(tenant: Any) -> None:
     delivery = arrived(tenant, DeliveryStatus.DEAD, reason=WHY)
     page = member_of(tenant).get(reverse("admin:workflows_run_changelist")).content.decode()

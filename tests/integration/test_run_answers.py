@@ -129,8 +129,8 @@ def test_each_tab_of_a_retry_inside_a_loop_needs_few_statements(tenant: Any) -> 
         ({"status": "STARTING"}, ["The run is starting", "Temporal has not confirmed the start yet"]),
         ({"status": "RUNNING", "current_step_path": "root.steps[0]"}, ["“s” is running", "There is nothing to do."]),
         ({"status": "TERMINATED", "ended_at": timezone.now()}, ["terminated in Temporal", "No catch block ran."]),
-        ({"status": "TIMED_OUT", "ended_at": timezone.now()}, ["its time was over"]),
-        ({"status": "CANCELED", "ended_at": timezone.now()}, ["The portal sent no cancel."]),
+        ({"status": "TIMED_OUT", "ended_at": timezone.now()}, ["its time was over", "Find out which step"]),
+        ({"status": "CANCELED", "ended_at": timezone.now()}, ["The portal sent no request to cancel this run."]),
         (
             {"status": "WAITING", "stuck_since": timezone.now(), "stuck_attempts": 4, "stuck_cause": "a <b>bug</b>"},
             ["Temporal cannot move this run", "attempt 4", "a &lt;b&gt;bug&lt;/b&gt;", "An administrator can"],

@@ -3,6 +3,7 @@
 Source: docs/reference/screens.md#run-page
 """
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -22,9 +23,9 @@ pytestmark = pytest.mark.usefixtures("no_dispatcher")
 SEND = "Send this event"
 
 
-def requested(run: Run) -> Command:
+def requested(run: Run, kind: str = "user") -> Command:
     """Add the ledger row of a cancel of the run."""
-    actor = make_actor(run.tenant, name="Maya Lindqvist")
+    actor = replace(make_actor(run.tenant, name="Maya Lindqvist"), kind=kind)
     return command_open(actor=actor, action=CommandAction.CANCEL, target_type="run", target_id=str(run.id), run=run)
 
 
@@ -54,6 +55,38 @@ def test_open_run_with_a_cancel_names_the_person_and_offers_no_event(
     page = shown(run)
     assert ("Cancel requested by Maya Lindqvist" in page) == is_shown
     assert (f"{SEND}…" in page, f">{SEND}</h2>" in page) == (is_offered, is_offered)
+
+
+@pytest.mark.parametrize("status", ["CANCELED", "TERMINATED"])
+@pytest.mark.parametrize(
+    ("parent", "text"),
+    [
+        ("TERMINATED", "flow PAY-1</a> ended at"),
+        ("RUNNING", "flow PAY-1</a> did it, or a person or a program in Temporal itself."),
+        ("", "A person or a program did it in Temporal itself."),
+    ],
+)
+def test_end_without_a_command_names_the_parent_or_temporal(tenant: Any, status: str, parent: str, text: str) -> None:
+    fields: dict[str, Any] = {}
+    if parent:
+        ended_at = None if parent == "RUNNING" else timezone.now()
+        fields["parent_run"] = make_run(
+            tenant, status=parent, ended_at=ended_at, correlation_key="PAY-1", definition_key="flow"
+        )
+    page = shown(make_run(tenant, status=status, ended_at=timezone.now(), **fields))
+    assert text in page
+    assert ("as terminated." in page) == (parent == "TERMINATED")
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"), [("token", "Maya Lindqvist (API token) canceled"), ("user", "Maya Lindqvist canceled")]
+)
+def test_cancel_says_if_a_token_requested_it(tenant: Any, kind: str, told: str) -> None:
+    run = make_run(tenant, status="CANCELED", ended_at=timezone.now())
+    Command.objects.filter(id=requested(run, kind).id).update(
+        state=CommandState.OBSERVED, decided_at=timezone.now(), observed_at=timezone.now()
+    )
+    assert told in shown(run)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from workflows.admin.run_items import item_fields, item_jump
 from workflows.admin.run_logs_tab import logs_content
 from workflows.admin.run_offers import run_offers
 from workflows.admin.run_steps_tab import shown_rows, step_panel
+from workflows.admin.running_step import RunningStep, running_step
 from workflows.concurrency_keys import holder_of
 from workflows.engine.definition import parse_definition
 from workflows.outline.rows import Outline, RunSteps, outline_of, step_counts
@@ -89,6 +90,7 @@ class RunPageViews(TenantAdmin):
         missing = _missing_action(page)
         kind = answer_kind(page, missing_action=missing)
         answer = run_answer(page, view.outline, kind=kind, facts=view.steps.facts)
+        running = running_step(page.run, answer.row, actor) if kind == "running" else None
         context = self.page_context(
             request,
             f"{page.run.definition.name} {page.run.correlation_key or str(page.run.id)[:8]}",
@@ -96,7 +98,8 @@ class RunPageViews(TenantAdmin):
             page=page,
             run=page.run,
             answer=answer,
-            tone=TONES.get(kind) or RUN[page.shown_status].tone,
+            tone=_tone(page, kind, running),
+            running=running,
             offers=run_offers(page, answer, actor),
             tab=tab,
             tabs=[{"tab": item, "name": _tab_name(item, page), "count": item.count(view)} for item in TABS],
@@ -112,6 +115,13 @@ class RunPageViews(TenantAdmin):
         )
         context["outages"] = stopping(page, kind, context["outages"])
         return TemplateResponse(request, "portal/run_page.html", context)
+
+
+def _tone(page: RunPage, kind: str, running: RunningStep | None) -> str:
+    """Return the tone of the answer. A running step that takes longer than usual has the tone of a warning."""
+    if running is not None and running.needs_attention:
+        return "amber"
+    return TONES.get(kind) or RUN[page.shown_status].tone
 
 
 def _crumbs(page: RunPage) -> list[tuple[str, str]]:
