@@ -33,7 +33,8 @@ def error_shown(error: Any, rules: Rules, *, sees_payloads: bool) -> Any:
     shown = redact({**error, "details": {**details, "body": _parsed(details["body"])}}, rules, "/error")
     if sees_payloads and isinstance(shown.get("details"), dict):
         reason, message = reason_in(shown["details"].get("body")), str(shown.get("message", ""))
-        if reason and reason not in message and message != HIDDEN:
+        text = reason.rsplit(" (", 1)[0]  # an action that put the text into its message says it once
+        if reason and text not in message and message != HIDDEN:
             shown["message"] = f"{message.rstrip('.')}: {reason}."
     return shown
 

@@ -64,6 +64,11 @@ def test_hidden_parts_of_the_body_are_not_in_the_message(rules: tuple[str, ...],
     assert error_shown(error, compiled(rules), sees_payloads=True)["message"] == message
 
 
+def test_reason_that_the_message_has_already_is_not_repeated() -> None:
+    error = {**error_with({"code": "NO_CARD", "message": "Ada has no card."}), "message": "Ada has no card."}
+    assert error_shown(error, compiled(), sees_payloads=True)["message"] == "Ada has no card."
+
+
 def test_reader_without_payloads_gets_the_message_only() -> None:
     error = error_with({"message": "Ada has no card."})
     assert error_shown(error, compiled(), sees_payloads=False)["message"] == "x.test responded with status 422."
