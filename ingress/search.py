@@ -12,7 +12,7 @@ from workflows.models import Event, EventKey, EventType
 from workflows.models.fields import FOLDED_LENGTH, folded_prefix
 from workflows.redaction import Rules, redact_at
 from workflows.selectors.best_first import best_first
-from workflows.selectors.run_search import key_ends_with, key_equals
+from workflows.selectors.run_search import id_begins_with, key_ends_with, key_equals
 
 MOST_IDS = 1000
 
@@ -20,9 +20,9 @@ MOST_IDS = 1000
 def events_by_term(events: QuerySet[Event], *, tenant_id: uuid.UUID, term: str, rules: Rules) -> QuerySet[Event]:
     """Return the events whose first correlation key begins or ends with the text in any letter case.
 
-    Return also the events with this id, with this event id, or with another key that equals the text. If redaction
-    rules hide a place of keys, keys are only compared as a whole. Otherwise a search could find out a hidden key,
-    character by character.
+    Return also the events whose id begins with the text, with this event id, or with another key that equals it. If
+    redaction rules hide a place of keys, keys are only compared as a whole. Otherwise a search could find out a hidden
+    key, character by character.
 
     Cost: two statements before the statement of the list.
     """
@@ -51,9 +51,10 @@ def _conditions(tenant_id: uuid.UUID, term: str, rules: Rules) -> list[Q]:
     of_id = Q(event_id=term, occupies_id=True) | Q(event_id=term, occupies_id=False)
     exact = of_id | Q(id__in=_row_id(term)) | of_key
     if len(term) < FOLDED_LENGTH and not _hides_keys(tenant_id, rules):
-        return [exact | key_equals(term), folded_prefix("correlation_key_folded", term), key_ends_with(term)]
+        parts = [folded_prefix("correlation_key_folded", term), key_ends_with(term), id_begins_with(term)]
+        return [exact | key_equals(term), *parts]
     same = Q(correlation_key=term) & folded_prefix("correlation_key_folded", term[: FOLDED_LENGTH // 2])
-    return [exact | same]
+    return [exact | same, id_begins_with(term)]
 
 
 def _hides_keys(tenant_id: uuid.UUID, rules: Rules) -> bool:

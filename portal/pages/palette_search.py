@@ -1,4 +1,4 @@
-"""Search of the command palette: pages, incidents, definitions, runs and events.
+"""Search of the command palette: runs, events, pages, and the rows of `palette_rows.py`.
 
 Source: docs/reference/screens.md#command-palette
 """
@@ -9,23 +9,31 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from ingress.search import first_events_by_term
 from portal.navigation import navigation
+from portal.pages.palette_rows import incident_number_of, named_rows
 from workflows.admin.base import actor_of
 from workflows.event_decisions import shown_outcome
-from workflows.models import Definition, Incident
 from workflows.redaction import rules_of
-from workflows.selectors.incidents import incident_number
 from workflows.selectors.run_search import first_runs_by_term
+from workflows.statuses import CommandAction
 from workflows.templatetags.times import clock_text, zone_name
 
 MAX_TERM = 200
 SHOWN = 6
+# The models of `palette_rows.py` by their heading, and the icons of their pages.
+NAMED = {
+    "Incidents": "incident", "Tasks": "humantask", "Definitions": "definition", "Schedules": "schedule",
+    "Bulk jobs": "bulkjob", "Commands": "command",
+}  # fmt: skip
+ICONS = {
+    "incident": "inc", "humantask": "task", "definition": "def", "schedule": "clock", "bulkjob": "bulk",
+    "command": "ledger",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,18 +51,22 @@ class Result:
 def palette_view(request: HttpRequest) -> HttpResponse:
     """Return the results for the text `s` as a part of a page. Without a text, return the pages.
 
-    The best results of each kind come first. Cost: eight statements, and one for the number of an incident.
+    The best results of each kind come first. Cost: eight statements.
     """
     term = request.GET.get("s", "").replace("\x00", "").strip()[:MAX_TERM]
     tenant_id = actor_of(request).tenant_id
     found = [("Pages", list(_pages(request, term)))]
     if term:
+        named = named_rows(tenant_id=tenant_id, term=term, number=SHOWN)
+        of_words = {title: [_named(model, row) for row in named[model]] for title, model in NAMED.items()}
+        by_number = [("Incidents", of_words.pop("Incidents"))] if incident_number_of(term) else []
         found = [
-            ("Incidents", list(_incidents(tenant_id, term))),
+            *by_number,
             ("Runs", list(_runs(tenant_id, term))),
-            ("Definitions", list(_definitions(tenant_id, term))),
+            ("Definitions", of_words.pop("Definitions")),
             ("Events", list(_events(tenant_id, term))),
             *found,
+            *of_words.items(),
         ]
     groups = [{"title": title, "results": results} for title, results in found if results]
     return TemplateResponse(request, "portal/frame/palette_results.html", {"groups": groups, "term": term})
@@ -67,15 +79,6 @@ def _pages(request: HttpRequest, term: str) -> Iterable[Result]:
                 yield Result(item["title"], group["title"], item["link"], item["icon"])
 
 
-def _incidents(tenant_id: uuid.UUID, term: str) -> Iterable[Result]:
-    """Return the incident with this number, for example `INC-118`."""
-    number = incident_number(term) if term[:4].upper() == "INC-" else None
-    if number is None:
-        return
-    for row in Incident.objects.select_related("definition").filter(tenant_id=tenant_id, number=number):
-        yield Result(str(row), f"{row.definition.name}: {row.code}", _page("incident", row.id), "inc")
-
-
 def _runs(tenant_id: uuid.UUID, term: str) -> Iterable[Result]:
     for run in first_runs_by_term(tenant_id=tenant_id, term=term, number=SHOWN):
         note = f"{run['definition__name']}, version {run['version']}, started {_moment(run['created_at'])}"
@@ -83,11 +86,9 @@ def _runs(tenant_id: uuid.UUID, term: str) -> Iterable[Result]:
         yield Result(title, note, page, "runs", run["status"], is_replay=run["replay_of"] is not None)
 
 
-def _definitions(tenant_id: uuid.UUID, term: str) -> Iterable[Result]:
-    named = Q(name__icontains=term) | Q(key__icontains=term)
-    rows = Definition.objects.filter(tenant_id=tenant_id).filter(named).only("key", "name").order_by("name")
-    for row in rows[:SHOWN]:
-        yield Result(row.name, row.key, _page("definition", row.id), "def")
+def _named(model: str, row: dict[str, Any]) -> Result:
+    title = CommandAction(row["title"]).label if model in ("bulkjob", "command") else row["title"]
+    return Result(str(title), row["note"], _page(model, row["id"]), ICONS[model])
 
 
 def _events(tenant_id: uuid.UUID, term: str) -> Iterable[Result]:

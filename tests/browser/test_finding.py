@@ -48,7 +48,7 @@ def test_the_palette_opens_inside_a_field_and_gives_the_focus_back(maya: Any, si
     maya.keyboard.press("Control+k")
     maya.get_by_role("option", name="Command ledger").wait_for()
     maya.keyboard.type("no such thing")
-    maya.get_by_text("Nothing begins or ends with").wait_for()
+    maya.get_by_text("in its name, or begins or ends with it").wait_for()
     maya.keyboard.press("Escape")
     assert not maya.locator("#palette").is_visible()
     assert maya.evaluate("() => document.activeElement.name") == "event_type"

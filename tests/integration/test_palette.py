@@ -11,10 +11,14 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from tests.support.factories import make_tenant
+from tests.support.factories import make_run, make_tenant
 from tests.support.members import member_of
+from tests.support.plans import copies, rows_read
+from tests.support.statements import sent_statements
 from tests.support.story.places import story_run
-from workflows.models import Event
+from workflows.models import BulkJob, Command, Definition, Event, HumanTask, Incident, Schedule
+
+NAMED = (BulkJob, Command, Definition, HumanTask, Incident, Schedule)
 
 
 def found(client: Client, term: str) -> list[str]:
@@ -60,8 +64,40 @@ def test_results_say_when_and_which_run_is_a_replay(maya: Client) -> None:
 def test_ids_lead_to_their_rows(maya: Client, story: Any) -> None:
     run = story_run(story, "PAY-105")
     event = Event.objects.get(tenant=story.tenant, event_id="mail-8831")
-    for row, address in ((run, f"/run/{run.id}/"), (event, f"/event/{event.id}/")):
-        assert address in maya.get("/admin/search/", {"s": str(row.id)}).content.decode()
+    rows = [run, event, *(model.objects.filter(tenant=story.tenant).order_by("id").first() for model in NAMED)]
+    for row in rows:
+        address = f"/{row._meta.model_name}/{row.id}/"
+        for term in (str(row.id), str(row.id).upper(), str(row.id)[:18], row.id.hex[:20]):
+            assert address in maya.get("/admin/search/", {"s": term}).content.decode(), (address, term)
+
+
+def test_schedules_and_active_incidents_are_found_by_a_part_of_their_words(maya: Client, story: Any) -> None:
+    incident = Incident.objects.get(tenant=story.tenant, number=118)
+    schedule = Schedule.objects.filter(tenant=story.tenant).first()
+    assert schedule is not None
+    for row, words in ((incident, incident.error_code), (incident, incident.step_name), (schedule, schedule.name)):
+        for term in (words[1:], words[:-1].upper()):
+            page = maya.get("/admin/search/", {"s": term}).content.decode()
+            assert f"/{row._meta.model_name}/{row.id}/" in page, term
+
+
+def test_tasks_are_found_by_their_title_and_the_key_of_their_run_while_they_are_open(maya: Client, story: Any) -> None:
+    task = HumanTask.objects.filter(tenant=story.tenant, status="pending").select_related("run").first()
+    assert task is not None
+    for term in (task.title[2:12], task.run.correlation_key.lower()):
+        assert f"/humantask/{task.id}/" in maya.get("/admin/search/", {"s": term}).content.decode(), term
+
+
+def test_search_needs_at_most_12_statements_and_reads_few_rows(tenant: Any) -> None:
+    run = make_run(tenant)
+    task = HumanTask.objects.create(tenant=tenant, run=run, step_path="s", task_type="t", title="Review")
+    copies(task, 5_000, title="'Review ' || n", due_at="now() + n * interval '1 s'")
+    client = member_of(tenant)
+    client.get("/admin/search/", {"s": "review"})
+    with sent_statements() as statements:
+        assert len(found(client, "review")) == 6
+    assert len(statements) <= 12, "\n".join(statements)
+    assert rows_read(tenant, lambda: client.get("/admin/search/", {"s": "zzz"}), "workflow_tasks") <= 2 * 500 + 100
 
 
 def test_another_tenant_finds_nothing_of_the_story(story: Any) -> None:

@@ -84,7 +84,7 @@ def first_runs_by_term(*, tenant_id: uuid.UUID, term: str, number: int) -> list[
     exact = Q(id__in=ids) | key_equals(term)
     return best_first(
         Run.objects.filter(tenant_id=tenant_id),
-        [exact, _key_begins_with(term), key_ends_with(term), Q(definition_key=term), _id_begins_with(term)],
+        [exact, _key_begins_with(term), key_ends_with(term), Q(definition_key=term), id_begins_with(term)],
         "correlation_key", "status", "version", "replay_of", "definition__name",
         newest="created_at", number=number,
     )  # fmt: skip
@@ -97,7 +97,7 @@ def _ranges(tenant_id: uuid.UUID, term: str) -> list[tuple[Q, tuple[str, ...]]]:
         (_key_begins_with(term), ("correlation_key_folded", "id")),
         (key_ends_with(term), ("correlation_key_reversed",)),
         (Q(definition_key=term), ("-created_at",)),
-        (_id_begins_with(term), ("id",)),
+        (id_begins_with(term), ("id",)),
     ]
     if len(ids) > MOST_IDS:
         return [*ranges, (Q(Exists(_waits_of_run(term)) | Exists(_deliveries_of_run(term))), ("-created_at",))]
@@ -126,14 +126,14 @@ def _key_begins_with(prefix: str) -> Q:
     return folded_prefix("correlation_key_folded", prefix) if len(prefix) < FOLDED_LENGTH else Q(correlation_key=prefix)
 
 
-def _id_begins_with(prefix: str) -> Q:
-    """Return the condition that an id begins with this text, with or without its hyphens.
+def id_begins_with(prefix: str) -> Q:
+    """Return the condition that an id is this text or begins with it, with or without its hyphens.
 
     The condition is a range of the primary key. A UUIDv7 begins with its time: 8 digits are all runs of about a minute,
     and 16 digits are one run.
     """
     digits = prefix.replace("-", "").lower()
-    if not SHORTEST_ID <= len(digits) < 32 or not HEX_DIGITS.issuperset(digits):
+    if not SHORTEST_ID <= len(digits) <= 32 or not HEX_DIGITS.issuperset(digits):
         return Q(pk__in=[])
     return Q(id__gte=uuid.UUID(digits.ljust(32, "0")), id__lte=uuid.UUID(digits.ljust(32, "f")))
 

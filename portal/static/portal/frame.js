@@ -21,11 +21,17 @@
   const search = async () => {
     const palette = find("#palette"), request = ++latest;
     const term = palette.querySelector("input").value.trim();
-    const response = await fetch(`${palette.dataset.address}?s=${encodeURIComponent(term)}`);
+    let text = null;
+    try {
+      const response = await fetch(`${palette.dataset.address}?s=${encodeURIComponent(term)}`);
+      if (response.ok && !response.redirected) text = await response.text();
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error; // the portal does not respond
+    }
     if (request !== latest) return; // a later request has replaced this one
     const results = find("#palette-results");
-    if (response.ok && !response.redirected) results.innerHTML = await response.text();
-    else results.textContent = "The search failed. Reload the page.";
+    if (text === null) results.textContent = "The search failed. Reload the page.";
+    else results.innerHTML = text;
     choose(0);
   };
   const open = () => {
