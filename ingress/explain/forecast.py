@@ -57,7 +57,10 @@ def wait_forecast(wait: RunWait, event: Event, *, task: HumanTask | None = None)
     mismatch = first_mismatch(wait.filters, event.payload)
     if mismatch is not None:
         return Forecast(DeliveryStatus.FILTERED, f"the filter on {mismatch['path']} does not match", mismatch=mismatch)
-    return Forecast(DeliveryStatus.MATCHED, "all filters match" if wait.filters else "the wait has no filters")
+    why = "all filters match" if wait.filters else "the wait has no filters"
+    if wait.run.drift_found_at is not None:
+        why += ", but the rows of the run differ from Temporal, so the event may have no effect"
+    return Forecast(DeliveryStatus.MATCHED, why)
 
 
 def _task_forecast(task: HumanTask | None, event: Event) -> Forecast:

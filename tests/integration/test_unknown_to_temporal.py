@@ -15,6 +15,7 @@ from django.utils import timezone
 from ingress.dispatch.delivery import events_deliver_due
 from ingress.dispatch.routing import event_route
 from ingress.dispatch.targets import event_deliver_to_wait
+from ingress.explain.forecast import wait_forecast
 from tests.support.events import open_wait, receive
 from tests.support.factories import make_actor, make_run
 from tests.support.members import member_of
@@ -23,6 +24,7 @@ from workflows.errors import Conflict
 from workflows.ledger import command_open
 from workflows.models import Command, EventDelivery, Run, Tenant
 from workflows.projection_differences import Difference
+from workflows.projections.transaction import projection_writer
 from workflows.services import command_reconcile, human_tasks
 from workflows.services.runs import rebuild, verify
 from workflows.services.runs.control import run_cancel, run_terminate
@@ -128,6 +130,19 @@ def test_event_for_a_run_that_temporal_does_not_know_says_so(tenant: Any) -> Non
     assert "Temporal does not know the run that waited for it." in page
     assert "compare it with Temporal" in page
     assert ("had closed" in page, "had ended" in page, "came too late" in page) == (False, False, False)
+
+
+def test_forecast_and_near_miss_name_the_difference_from_temporal(tenant: Any) -> None:
+    wait = open_wait(tenant, run=started_run(tenant))
+    assert wait_forecast(wait, receive(tenant)).why == "the wait has no filters"
+    wait.run.drift_found_at = timezone.now()
+    assert "differ from Temporal" in wait_forecast(wait, receive(tenant, event_id="e-2")).why
+    with projection_writer("test"):
+        Run.objects.filter(id=wait.run_id).update(drift_found_at=timezone.now())
+    event = receive(tenant, workflow_correlation_key="t-1")
+    event_route(event.id)
+    page = member_of(tenant).get(reverse("admin:workflows_event_change", args=[event.id])).content.decode()
+    assert "Its run differs from Temporal." in page
 
 
 @pytest.mark.parametrize("is_busy", [True, False])
