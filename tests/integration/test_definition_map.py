@@ -60,7 +60,9 @@ def test_each_count_opens_exactly_its_runs(tenant: Any, version: Any, viewer: Cl
     record_steps(good, (CHECK, "SUCCEEDED", {"branch": "else"}), status="SUCCEEDED", ended_at=timezone.now())
     before = {"created_at": timezone.now() - timedelta(days=3), "correlation_key": "BEFORE"}
     fail_run(make_run(tenant, definition_version=version, **before), YES)
-    retrying = make_run(tenant, definition_version=version, current_step_path=YES, correlation_key="RETRYING")
+    retrying = make_run(
+        tenant, status="RUNNING", definition_version=version, current_step_path=YES, correlation_key="RETRYING"
+    )
     with projection_writer("test"):
         RunWait.objects.create(
             tenant=tenant, run=retrying, kind="retry", status="WAITING", step_path=YES, opened_at=timezone.now()

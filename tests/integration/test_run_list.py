@@ -55,7 +55,7 @@ def runs(tenant: Any) -> dict[str, Run]:
             correlation_key="pay-2",
         ),
         "waiting": make_run(tenant, state="LATE", current_step_path="root.steps[3]", created_at=hour),
-        "retrying": make_run(tenant, trigger_type="schedule"),
+        "retrying": make_run(tenant, status="RUNNING", trigger_type="schedule"),
         "unknown": make_run(tenant),
         "closed at step": make_run(tenant, status="CANCELED", current_step_path="root.steps[3]"),
     }  # fmt: skip

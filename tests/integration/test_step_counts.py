@@ -132,7 +132,7 @@ def test_reading_needs_no_scan_of_a_big_table(tenant: Any, version: Any) -> None
 
 
 def test_open_runs_are_counted_at_their_current_step(tenant: Any, version: Any) -> None:
-    runs = [make_run(tenant, definition_version=version, current_step_path=B) for _ in range(3)]
+    runs = [make_run(tenant, status="RUNNING", definition_version=version, current_step_path=B) for _ in range(3)]
     make_run(tenant, definition_version=version, current_step_path=A, status="RUNNING")
     make_run(tenant, definition_version=version, current_step_path=B, status="FAILED")
     opened = {"step_path": B, "step_id": "b", "status": "WAITING", "opened_at": timezone.now()}

@@ -12,9 +12,12 @@ from pydantic import BaseModel
 from tests.support.action_steps import action_step
 from tests.support.factories import eventually, expr, publish
 from tests.support.fakes import fake_api
+from tests.support.members import member_of
 from tests.support.tenant_driver import TenantDriver
 from tests.support.workers import running_temporal_worker
-from workflows.models import ActionInvocation, Notification, RunStep, RunWait, TenantMembership
+from workflows.models import ActionInvocation, Notification, Run, RunStep, RunWait, TenantMembership
+from workflows.selectors.run_list import RETRYING, runs_of_shown_status, shown_status_counts
+from workflows.selectors.step_counts import OpenNumbers, open_runs
 from workflows.services.missing_actions import missing_action_of
 from workflows.services.runs.control import run_cancel
 
@@ -68,6 +71,25 @@ def test_retries_follow_the_retry_policy_and_have_rows(driver: TenantDriver) -> 
     assert (first.error["code"], first.next_attempt_at is not None) == ("HTTP_503", True)
     assert list(RunWait.objects.filter(run=run).values_list("kind", "status")) == [("retry", "RESOLVED")] * 2
     assert ActionInvocation.objects.get(run=run).executions == 3
+
+
+def test_run_between_two_attempts_is_shown_as_retrying(driver: TenantDriver) -> None:
+    with fake_api(lambda number: (503, {"busy": True})) as api:
+        publish(driver.tenant, action_step(retry={"maxAttempts": 3, "backoffMs": 600_000}, **http(api.url)))
+        run = driver.start({"n": 1})
+        eventually(lambda: RunWait.objects.filter(run=run, kind="retry").exists(), what="the wait for attempt 2")
+    runs = Run.objects.filter(tenant=driver.tenant)
+    for is_search in (False, True):
+        counts = shown_status_counts(runs, tenant_id=driver.tenant.id, is_search=is_search)
+        assert counts is not None
+        assert {status: count for status, count in counts.numbers.items() if count} == {RETRYING: 1}
+    for status, found in ((RETRYING, [run]), ("RUNNING", []), ("WAITING", [])):
+        assert list(runs_of_shown_status(runs, tenant_id=driver.tenant.id, status=status)) == found
+    page = member_of(driver.tenant).get(reverse("admin:workflows_run_changelist")).content.decode()
+    assert "Attempt 1 failed" in page
+    assert open_runs(run.definition).versions[1]["root.steps[0]"] == OpenNumbers(open=1, retrying=1)
+    run_cancel(actor=driver.actor, run_id=run.id)
+    driver.wait_for_run("CANCELED", id=run.id)
 
 
 def test_error_of_an_action_becomes_the_error_of_the_run(driver: TenantDriver) -> None:

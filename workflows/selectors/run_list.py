@@ -1,7 +1,7 @@
 """Filters and counts of the run list.
 
-A shown status is a stored status, "retrying" or "unknown". The last two come from open waits and tasks of waiting runs,
-and the shown status WAITING leaves them out. So each run has exactly one shown status.
+A shown status is a stored status, "retrying" or "unknown". The last two come from open waits and tasks, and the shown
+statuses RUNNING and WAITING leave them out. So each run has exactly one shown status.
 """
 
 import uuid
@@ -23,6 +23,8 @@ from workflows.selectors.work import runs_that_decide
 from workflows.statuses import OPEN_RUN_STATUSES, OPEN_TASK_STATUSES, RunStatus, WaitKind, WaitStatus
 
 RETRYING, UNKNOWN = "retrying", "unknown"
+# Statuses of a run that may wait for its next attempt. The engine keeps RUNNING between the attempts of a step.
+STARTED_STATUSES = (RunStatus.RUNNING.value, RunStatus.WAITING.value)
 # Filter value for the runs of all open statuses.
 OPEN = "open"
 SHOWN_STATUSES = (
@@ -50,11 +52,11 @@ def runs_of_shown_status(runs: QuerySet[Run], *, tenant_id: uuid.UUID, status: s
         return runs.filter(status__in=[one.value for one in OPEN_RUN_STATUSES])
     retries, decisions = _retries(tenant_id), _decisions(tenant_id)
     if status == UNKNOWN:
-        return runs.filter(status=RunStatus.WAITING, id__in=decisions.values("run_id"))
+        return runs.filter(status__in=STARTED_STATUSES, id__in=decisions.values("run_id"))
     is_undecided = Exists(decisions.filter(run=OuterRef("pk")))
     if status == RETRYING:
-        return runs.filter(status=RunStatus.WAITING, id__in=retries.values("run_id")).exclude(is_undecided)
-    if status == RunStatus.WAITING:
+        return runs.filter(status__in=STARTED_STATUSES, id__in=retries.values("run_id")).exclude(is_undecided)
+    if status in STARTED_STATUSES:
         return runs.filter(status=status).exclude(is_undecided).exclude(Exists(retries.filter(run=OuterRef("pk"))))
     return runs.filter(status=status)
 
@@ -167,7 +169,7 @@ def _of_statuses(runs: QuerySet[Run], tenant_id: uuid.UUID, statuses: Collection
 
 def _of_ranges(ranges: Sequence[QuerySet[Run]], tenant_id: uuid.UUID) -> tuple[str, list[Any]]:
     shown = Case(
-        When(~Q(status=RunStatus.WAITING), then=F("status")),
+        When(~Q(status__in=STARTED_STATUSES), then=F("status")),
         When(Exists(_decisions(tenant_id).filter(run=OuterRef("pk"))), then=Value(UNKNOWN)),
         When(Exists(_retries(tenant_id).filter(run=OuterRef("pk"))), then=Value(RETRYING)),
         default=F("status"),

@@ -1,6 +1,7 @@
 """Explanation of each run on a page of the run list: its shown status, its error or current step, and its replay."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -14,7 +15,7 @@ from workflows.error_reasons import error_shown
 from workflows.models import Command, EventDelivery, HumanTask, Run, RunStep, RunWait
 from workflows.redaction import Rules
 from workflows.selectors.navigation import CappedCount
-from workflows.selectors.run_list import RETRYING, UNKNOWN
+from workflows.selectors.run_list import RETRYING, STARTED_STATUSES, UNKNOWN
 from workflows.selectors.runs_in_the_way import in_the_way_of, run_in_the_way
 from workflows.statuses import (
     OPEN_TASK_STATUSES,
@@ -49,7 +50,7 @@ class RunRow:
     @property
     def status(self) -> str:
         """Return the shown status (`workflows/selectors/run_list.py`)."""
-        if self.run.status != RunStatus.WAITING:
+        if self.run.status not in STARTED_STATUSES:
             return self.run.status
         if self.task is not None and self.task["task_type"] == DECIDE_OUTCOME:
             return UNKNOWN
@@ -132,15 +133,15 @@ def runs_explained(runs: QuerySet[Run]) -> QuerySet[Run]:
         **of_run, action__in=[CommandAction.CANCEL, CommandAction.TERMINATE], state=CommandState.OBSERVED
     ).order_by("-requested_at")
     originals = Run.objects.filter(tenant_id=OuterRef("tenant_id"), id=OuterRef("replay_of"))
-    ended = [RunStatus.CANCELED, RunStatus.TERMINATED]
+    ended = [RunStatus.CANCELED.value, RunStatus.TERMINATED.value]
     tries = CappedCount(Run.objects.filter(tenant_id=OuterRef("tenant_id"), replay_of=OuterRef("replay_of")))
     newest = JSONObject(id="id", status="status", created_at="created_at", tries=tries)
     return runs.annotate(
         open_wait=_first(
             waits, "kind", "event_name", "deadline_at", "step_path", "iteration", "dead_event",
-            when=[RunStatus.WAITING],
+            when=STARTED_STATUSES,
         ),
-        open_task=_first(tasks, "id", "task_type", "title", "due_at", when=[RunStatus.WAITING]),
+        open_task=_first(tasks, "id", "task_type", "title", "due_at", when=STARTED_STATUSES),
         newest_replay=Subquery(replays.values(found=newest)[:1]),
         in_the_way=run_in_the_way(),
         original_key=Subquery(originals.values("correlation_key")),
@@ -148,7 +149,7 @@ def runs_explained(runs: QuerySet[Run]) -> QuerySet[Run]:
     )  # fmt: skip
 
 
-def _first(rows: QuerySet[Any], *columns: str, when: list[RunStatus]) -> Case:
+def _first(rows: QuerySet[Any], *columns: str, when: Sequence[str]) -> Case:
     """Return the columns of the first row as JSON, for runs with one of these statuses."""
     found = JSONObject(**{column: column for column in columns})
     return Case(When(status__in=when, then=Subquery(rows.values(found=found)[:1])), output_field=JSONField())

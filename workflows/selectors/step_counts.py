@@ -19,7 +19,8 @@ from workflows.engine.definition import parse_definition
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.models import Definition, DefinitionVersion, Run, StepCount
 from workflows.models.step_counts import BUCKETS_PER_OCTAVE, WHOLLY_COUNTED
-from workflows.statuses import OPEN_RUN_STATUSES, OPEN_TASK_STATUSES, RunStatus
+from workflows.selectors.run_list import STARTED_STATUSES
+from workflows.statuses import OPEN_RUN_STATUSES, OPEN_TASK_STATUSES
 
 USUAL_SHARE, USUAL_WITHIN = 0.95, timedelta(days=7)
 # Open runs above this number are not read. The map then says that it shows a part.
@@ -31,10 +32,10 @@ SELECT version, current_step_path, count(*), count(*) FILTER (WHERE is_unknown),
        count(*) FILTER (WHERE is_retrying AND NOT is_unknown)
 FROM (
     SELECT r.version, r.current_step_path,
-           r.status = %(waiting)s AND EXISTS (
+           r.status = ANY(%(started)s) AND EXISTS (
                SELECT 1 FROM workflow_tasks t WHERE t.tenant_id = r.tenant_id AND t.run_id = r.id
                AND t.task_type = %(decide)s AND t.status = ANY(%(open_tasks)s)) AS is_unknown,
-           r.status = %(waiting)s AND EXISTS (
+           r.status = ANY(%(started)s) AND EXISTS (
                SELECT 1 FROM workflow_run_waits w WHERE w.tenant_id = r.tenant_id AND w.run_id = r.id
                AND w.kind = 'retry' AND w.status = 'WAITING') AS is_retrying
     FROM workflow_runs r
@@ -230,7 +231,7 @@ def _numbers(measures: Mapping[str, int]) -> StepNumbers:
 def open_runs(definition: Definition) -> OpenRuns:
     """Return the open runs of a definition by version and current step. Cost: one statement over `MOST_OPEN` runs."""
     values: dict[str, Any] = {
-        "tenant": definition.tenant_id, "definition": definition.id, "waiting": RunStatus.WAITING.value,
+        "tenant": definition.tenant_id, "definition": definition.id, "started": list(STARTED_STATUSES),
         "decide": DECIDE_OUTCOME, "most": MOST_OPEN, "open": [status.value for status in OPEN_RUN_STATUSES],
         "open_tasks": [status.value for status in OPEN_TASK_STATUSES],
     }  # fmt: skip

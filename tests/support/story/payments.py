@@ -223,7 +223,7 @@ def _retrying_receipt(
         )  # fmt: skip
         telling.at = min(next_at, desk.now)
     telling.wait("receipt", "retry", opened=desk.at(8), deadline=due)
-    return telling.tell("WAITING", "receipt")
+    return telling.tell("RUNNING", "receipt")
 
 
 def _version_3(desk: Desk) -> None:

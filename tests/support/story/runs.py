@@ -170,7 +170,7 @@ def _settlement(desk: Desk) -> Run:
         )  # fmt: skip
         telling.at = next_at if attempt < 9 else telling.at
     telling.wait("upload", "retry", deadline=next_at)
-    return telling.tell("WAITING", "upload")
+    return telling.tell("RUNNING", "upload")
 
 
 def _cards(desk: Desk) -> dict[str, Run]:
