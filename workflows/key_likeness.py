@@ -23,6 +23,7 @@ MAX_VARIANTS = 60
 # Longer differences are marked as a whole, because the comparison of their characters is slow.
 _MAX_COMPARED = 64
 _LOOK_ALIKES = str.maketrans("oOlI|", "00111")
+_LETTER_BESIDE_DIGIT = re.compile(r"(?<=\d)[oOlI|]+|[oOlI|]+(?=\d)")
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,10 @@ def key_likeness(key: str, wanted: str) -> Likeness:
 def uncommon_length(key: str, wanted: str) -> int:
     """Return the length of the longer key without the beginning and the end that both keys have.
 
-    A cheap estimate of the likeness, for many keys. A small change gives a small number.
+    A cheap estimate of the likeness, for many keys. A small change gives a small number. Characters that look alike
+    count as the same.
     """
+    key, wanted = key.translate(_LOOK_ALIKES), wanted.translate(_LOOK_ALIKES)
     common = _common_start(key, wanted) + _common_start(key[::-1], wanted[::-1])
     return max(len(key), len(wanted)) - common
 
@@ -67,7 +70,8 @@ def uncommon_length(key: str, wanted: str) -> int:
 def key_variants(key: str) -> list[str]:
     """Return other keys that are almost this key, for a search with equality. At most `MAX_VARIANTS`.
 
-    They differ in upper and lower case, in white space, in leading zeros, in punctuation, or in two swapped characters.
+    They differ in upper and lower case, in white space, in leading zeros, in punctuation, in two swapped characters, or
+    in letters beside a digit that look like digits.
     """
     text = key.strip()
     found = [
@@ -77,6 +81,7 @@ def key_variants(key: str) -> list[str]:
         unicodedata.normalize("NFKC", text),
         _without_zeros(text),
         _letters(text),
+        _LETTER_BESIDE_DIGIT.sub(lambda found: found[0].translate(_LOOK_ALIKES), text),
     ]
     found += [f"{text[:at]}{text[at + 1]}{text[at]}{text[at + 2 :]}" for at in range(min(len(text), MAX_VARIANTS) - 1)]
     return [variant for variant in dict.fromkeys(found) if variant and variant != key][:MAX_VARIANTS]

@@ -162,6 +162,14 @@ def _without_target(explained: dict[str, Any]) -> Advice:
     near = _best(explained)
     if near is not None:
         return near
+    meant = explained["alike_type"]
+    if meant:
+        return _send(
+            f"The event catalogue has no type {explained['event_type']}, but it has {meant}. If the sender meant this"
+            f" type, send the event again as {meant}.",
+            f"Send as {meant}…",
+            {"event_type": meant},
+        )
     if not explained["correlation"]["keys"]:
         return _send(
             "Ask an author to add the path of the key to the event catalogue. Or send the event again with a key.",

@@ -3,19 +3,14 @@
 Source: docs/reference/events.md#send-an-event
 """
 
-import difflib
 from typing import Any
 
+from ingress.explain.alike_types import alike_type, catalogue_paths
 from workflows.actors import Actor
 from workflows.engine.filters import MISSING, value_at
 from workflows.engine.keys import correlation_key
-from workflows.models import EventType
 from workflows.redaction import HIDDEN, redact, redact_at, rules_of
 from workflows.statuses import CorrelationStatus
-
-MOST_TYPES = 500
-# "REPLYED" is alike to "REPLIED". Other words of the same length are not.
-LEAST_LIKENESS = 0.85
 
 
 def event_remarks(actor: Actor, result: dict[str, Any], payload: Any) -> dict[str, Any]:
@@ -29,10 +24,9 @@ def event_remarks(actor: Actor, result: dict[str, Any], payload: Any) -> dict[st
     name = result["event_type"]
     if not name:
         return {"alike_type": "", "other_key": None}
-    entries = EventType.objects.filter(tenant_id=actor.tenant_id, is_active=True).order_by("name")
-    paths = dict(entries.values_list("name", "correlation_paths")[:MOST_TYPES])
-    alike = [] if name in paths else difflib.get_close_matches(name, paths, n=1, cutoff=LEAST_LIKENESS)
-    return {"alike_type": next(iter(alike), ""), "other_key": _other_key(actor, result, payload, paths.get(name) or [])}
+    paths = catalogue_paths(actor.tenant_id)
+    other_key = _other_key(actor, result, payload, paths.get(name) or [])
+    return {"alike_type": alike_type(name, paths), "other_key": other_key}
 
 
 def _other_key(actor: Actor, result: dict[str, Any], payload: Any, paths: list[str]) -> dict[str, str] | None:

@@ -19,12 +19,13 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from ingress.explain.alike import near_misses_ordered
+from ingress.explain.alike_types import alike_type, catalogue_paths
 from ingress.explain.related import event_related
 from ingress.explain.summary import summary_of
 from workflows.event_redaction import EventRedaction
 from workflows.models import Event, EventDelivery, RunWait
 from workflows.redaction import Rules
-from workflows.statuses import DeliveryStatus
+from workflows.statuses import DeliveryStatus, OutcomeCode
 
 SHOWN_ROWS = 50
 
@@ -35,8 +36,9 @@ def event_explained(*, tenant_id: uuid.UUID, event: Event, sees_payloads: bool, 
     Shapes: `summary`, `outcome {status, code, reason}`, `correlation {status, reason, keys, tried}`, `schema`, `routing
     {routed_at, next_at, attempts, waits, triggers, near_misses}`, `buffer {seconds, until, seconds_left, is_open,
     can_be_taken_by}`, `deliveries`, `delivery_counts` by status, `conflict_of`, `conflicts`, `started_runs`,
-    `resolved_waits`, `more`. For each list, `more` has the number of omitted items.
-    Cost: at most four statements.
+    `resolved_waits`, `alike_type`, `more`. For each list, `more` has the number of omitted items. `alike_type` is the
+    event type of the catalogue that was probably meant, if no run waited for the event, or an empty text.
+    Cost: at most five statements.
     """
     now = timezone.now()
     redaction = EventRedaction(event, rules)
@@ -78,6 +80,7 @@ def event_explained(*, tenant_id: uuid.UUID, event: Event, sees_payloads: bool, 
         "conflicts": related.conflicts,
         "started_runs": [_run_redacted(run, redaction) for run in related.started_runs],
         "resolved_waits": [_run_redacted(wait, redaction) for wait in related.resolved_waits],
+        "alike_type": _alike_type(event),
         "more": {
             "waits": trace.get("moreWaits", 0),
             "triggers": trace.get("moreTriggers", 0),
@@ -86,6 +89,12 @@ def event_explained(*, tenant_id: uuid.UUID, event: Event, sees_payloads: bool, 
         },
     }
     return {"summary": summary_of(explained, now=now), **explained}
+
+
+def _alike_type(event: Event) -> str:
+    if event.outcome_code not in (OutcomeCode.NO_KEY, OutcomeCode.NO_WAIT):
+        return ""
+    return alike_type(event.event_type, catalogue_paths(event.tenant_id))
 
 
 # -- Records of correlation and routing --------------------------------------------------------------------------------

@@ -68,6 +68,16 @@ def test_trace_names_the_near_miss_and_the_remaining_buffer_time(tenant: Any) ->
     assert 50 < result["buffer"]["seconds_left"] <= 60
 
 
+def test_trace_names_the_event_type_that_was_probably_meant(tenant: Any) -> None:
+    EventType.objects.create(tenant=tenant, name="INVOICE_REPLIED", correlation_paths=["ref"])
+    misspelled = routed(tenant, event_type="INVOICE_REPLY", payload={"ref": "R"}, workflow_correlation_key=None)
+    assert explained(misspelled)["alike_type"] == "INVOICE_REPLIED"
+    known = routed(tenant, event_type="INVOICE_REPLIED", payload={}, workflow_correlation_key=None)
+    assert explained(known)["alike_type"] == ""
+    page = member_of(tenant).get(reverse("admin:workflows_event_change", args=[misspelled.id])).content.decode()
+    assert "Send as INVOICE_REPLIED" in page
+
+
 def test_trace_contains_every_place_that_was_searched_for_a_key(tenant: Any) -> None:
     EventType.objects.create(tenant=tenant, name="PAID", correlation_paths=["invoice.id", "payload.ref"])
     result = explained(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from ingress.dispatch import near_misses
 from ingress.dispatch.routing import event_route
 from ingress.tasks import consume_event
 from portal.celery import read_message
@@ -181,6 +182,16 @@ def test_trace_of_an_event_without_target_has_near_misses(tenant: Any) -> None:
     event_route(event.id)
     event.refresh_from_db()
     assert (event.outcome, event.decision_trace["nearMisses"][0]["waitId"]) == ("buffered", str(wait.id))
+
+
+def test_key_that_only_looks_alike_is_a_near_miss_beside_many_newer_waits(tenant: Any) -> None:
+    first = open_wait(tenant, key="TCK-4471")
+    for number in range(4472, 4472 + near_misses.READ_WAITS):
+        open_wait(tenant, key=f"TCK-{number}")
+    event = receive(tenant, workflow_correlation_key="TCK-447l")
+    event_route(event.id)
+    event.refresh_from_db()
+    assert event.decision_trace["nearMisses"][0]["waitId"] == str(first.id)
 
 
 def test_wait_that_opens_finds_an_event_within_the_buffer_time(tenant: Any) -> None:

@@ -14,6 +14,9 @@ from workflows.redaction import compiled, rules_of
 from workflows.selectors.near_misses import NearMiss, WaitNearMisses, wait_deliveries, wait_near_misses
 from workflows.statuses import DeliveryStatus
 
+# A dispatcher of another test would deliver the events to the waits.
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
+
 
 def keys_of(found: list[NearMiss]) -> list[str]:
     return ["".join(text for text, _ in near.key) for near in found]

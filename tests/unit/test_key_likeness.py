@@ -83,5 +83,6 @@ def test_long_keys_are_compared_and_marked_as_a_whole() -> None:
 def test_variants_are_the_keys_that_a_search_by_equality_can_find() -> None:
     variants = key_variants(" tck-0071 ")
     assert {"tck-0071", "TCK-0071", "tck-71", "tck0071", "tck-0017"} <= set(variants)
+    assert {"PO-4471", "P0-447l"} & set(key_variants("PO-447l")) == {"PO-4471"}
     assert len(key_variants("k" * 900 + "12" * 50)) <= MAX_VARIANTS
     assert key_variants("") == []

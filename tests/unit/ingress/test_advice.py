@@ -33,6 +33,7 @@ def explained(*near_misses: dict[str, Any], keys: list[str] | None = None, **cha
         "buffer": {"is_open": False, "seconds_left": 0, "can_be_taken_by": None, **changes.pop("buffer", {})},
         "deliveries": [],
         "delivery_counts": {},
+        "alike_type": "",
         **changes,
     }
 
@@ -133,6 +134,13 @@ ALMOST = {"key": "TCK-4471", "replaces": "TCK-4417"}
         (explained(near(HIDDEN)), "with the sender", "what_if", {}),
         (explained(near("TCK-4471"), keys=[HIDDEN]), "with the sender", "what_if", {}),
         (explained(keys=[], code="no_key"), "event catalogue", "send", {}),
+        (
+            explained(keys=[], code="no_key", alike_type="REPLIES"),
+            "again as REPLIES",
+            "send",
+            {"event_type": "REPLIES"},
+        ),
+        (explained(near("TCK-4471"), alike_type="REPLIES"), "almost the same", "send", ALMOST),
         (explained(buffer={"is_open": True, "seconds_left": 30}), "within 30 s", "", {}),
     ],
 )
