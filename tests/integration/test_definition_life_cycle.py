@@ -20,6 +20,9 @@ from workflows.services.definitions.examples import examples
 from workflows.services.definitions.problems import definition_problems
 from workflows.statuses import Role
 
+# A dispatcher of another test would route the events of these tests.
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
+
 
 def changed(state: str) -> dict[str, Any]:
     return make_definition({**STATE, "config": {"state": state}}, trigger=TRIGGER)

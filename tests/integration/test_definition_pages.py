@@ -23,6 +23,9 @@ from tests.support.triggers import STATE, TRIGGER
 from workflows.models import Command, Definition, EventDelivery, Incident, Schedule
 from workflows.services.definitions.pause import definition_pause
 
+# A dispatcher of another test would route the events of these tests.
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
+
 REASON = {"reason": "a test"}
 
 

@@ -26,6 +26,9 @@ from workflows.services.runs import launch
 from workflows.statuses import Role
 from workflows.temporal import gateway
 
+# A dispatcher of another test would route the events of these tests.
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
+
 SPEC = {"label": "Create a contact", "url": "https://crm.example/contacts"}
 
 

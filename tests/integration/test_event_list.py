@@ -19,6 +19,9 @@ from workflows.errors import PortalError
 from workflows.models import Event, EventType, PayloadSchema, Tenant
 from workflows.selectors import counts
 
+# A dispatcher of another test would route the events of these tests.
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
+
 ADDRESS = "admin:workflows_event_changelist"
 
 

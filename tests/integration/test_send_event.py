@@ -16,6 +16,9 @@ from tests.support.factories import make_tenant, make_token
 from tests.support.members import member_of
 from workflows.models import Command, Event, EventType, PayloadSchema, Tenant
 
+# A dispatcher of another test would route the events of these tests.
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
+
 SCHEMA = {
     "type": "object",
     "properties": {
