@@ -17,7 +17,7 @@ LEAST_LIKENESS = 0.85
 def catalogue_paths(tenant_id: uuid.UUID) -> dict[str, list[str]]:
     """Return the correlation paths of the active event types by name. Cost: one statement."""
     entries = EventType.objects.filter(tenant_id=tenant_id, is_active=True).order_by("name")
-    return dict(entries.values_list("name", "correlation_paths")[:MOST_TYPES])
+    return {name: paths or [] for name, paths in entries.values_list("name", "correlation_paths")[:MOST_TYPES]}
 
 
 def alike_type(name: str, known: Iterable[str]) -> str:

@@ -25,7 +25,7 @@ def event_remarks(actor: Actor, result: dict[str, Any], payload: Any) -> dict[st
     if not name:
         return {"alike_type": "", "other_key": None}
     paths = catalogue_paths(actor.tenant_id)
-    other_key = _other_key(actor, result, payload, paths.get(name) or [])
+    other_key = _other_key(actor, result, payload, paths.get(name, []))
     return {"alike_type": alike_type(name, paths), "other_key": other_key}
 
 
