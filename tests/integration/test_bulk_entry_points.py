@@ -167,9 +167,8 @@ def test_list_action_creates_a_job_and_shows_its_preview(tenant: Any, cancel_acc
     page = " ".join(client.get(response.url).content.decode().split())
     assert "<b>0</b> canceled" in page  # accepted is not canceled
     assert "<b>2</b> requested, still open" in page
-    assert "data-live data-version" in page  # the runs are still open
     BulkJob.objects.filter(id=job.id).update(ended_at=timezone.now() - timedelta(hours=1))
-    assert "data-live data-version" not in client.get(response.url).content.decode()
+    assert "data-live data-version" in client.get(response.url).content.decode()  # the runs are still open
     filtered = client.get(f"{response.url}?outcome=left_out").content.decode()
     assert (str(closed.id) in filtered, str(runs[0].id) in filtered) == (True, False)
 

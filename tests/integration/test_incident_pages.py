@@ -168,7 +168,7 @@ def test_preview_is_on_the_page_and_its_form_comes_back_to_it(tenant: Any, incid
     text = refused.content.decode()
     assert ('id="e-repeats"' in text, 'value="the bank is back"' in text, "Failures per hour" in text) == (True,) * 3
     assert 'data-live data-version=""' not in text
-    assert "Nothing was started. Tick that a second effect is acceptable." in text
+    assert "Nothing was started. Choose which runs start." in text
     too_long = start(client, job, reason="r" * 2001, accept_repeats="on").content.decode()
     assert ('id="e-reason"' in too_long, "Ensure this value has at most 2000 characters" in too_long) == (True, True)
     again = reverse("admin:workflows_bulkjob_again", args=[job.id])

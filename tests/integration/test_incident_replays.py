@@ -3,6 +3,7 @@
 Source: docs/reference/incidents.md#replay
 """
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from tests.support.bulk_jobs import accept_starts, complete_job, end_replays, set_run
+from tests.support.bulk_jobs import accept_starts, complete_job, end_replays, executed, set_run
 from tests.support.factories import make_run, publish
 from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
 from tests.support.incident_pages import NEW_CAUSE, page_of, preview, replay, start, text_of
@@ -111,6 +112,32 @@ def test_question_before_the_others_names_their_number_version_and_incident_and_
         asked = text_of(client, address)
         assert f"The job starts 2 more runs on version 2 of {incident}. The first run ({link}) {state}" in asked
         assert ("<h1>Start 2 more runs on version 2?</h1>" in asked, 'value="incident"' in asked) == (True, True)
+
+
+def test_question_and_pages_say_that_the_first_run_has_passed_the_failed_step_and_what_is_repeated(
+    tenant: Any, incident: Incident
+) -> None:
+    client = member_of(tenant)
+    originals = {run.correlation_key: run for run in Run.objects.filter(tenant=tenant)}
+    for run in originals.values():
+        record_steps(run, (FAILED_AT, "FAILED", {"step_id": "capture", "name": "Capture"}))
+    for key in KEYS[:2]:
+        executed(originals[key])
+    job = preview(client, incident)
+    start(client, job, first_only="on", repeats="accept")
+    end_replays(complete_job(job), "WAITING")
+    new_run = Run.objects.get(tenant=tenant, replay_of=originals["PAY-3"])
+    record_steps(new_run, (FAILED_AT, "SUCCEEDED", {"step_id": "capture", "name": "Capture"}), ended_at=None)
+    question = reverse("admin:workflows_bulkjob_resume", args=[job.id])
+    job_page = reverse("admin:workflows_bulkjob_change", args=[job.id])
+    asked = text_of(client, question)
+    assert "</a>) has passed “<bdi>Capture</bdi>”, where the original failed. It waits" in asked
+    repeated = f'<a href="{job_page}?outcome=pending&amp;repeats=yes">2 of these runs</a> will execute “<bdi>'
+    assert f"<b>{repeated}" in asked
+    for address in (page_of(incident), job_page):
+        shown = text_of(client, address)
+        assert "The first replay has passed “<bdi>Capture</bdi>”, where the original failed" in shown, address
+        assert re.search(r'class="btn (sm )?primary" href="[^"]*/resume/[^"]*">Start the other 2…', shown), address
 
 
 def test_preview_of_the_failures_again_has_no_reason_of_the_earlier_job(tenant: Any, incident: Incident) -> None:

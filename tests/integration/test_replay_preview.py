@@ -121,7 +121,53 @@ def test_first_run_must_be_one_that_the_job_starts(tenant: Any, incident: Incide
     assert job.state == "preview"
 
 
-def test_start_without_the_tick_stays_on_the_page_of_the_incident(
+def test_runs_that_repeat_an_effect_are_left_out_if_the_person_chooses_so(
+    tenant: Any, incident: Incident, runs: dict[str, Run]
+) -> None:
+    client = member_of(tenant)
+    job = preview(client, incident)
+    page = reverse("admin:workflows_bulkjob_change", args=[job.id])
+    card = card_of(client, incident, job)
+    assert re.findall(r'name="repeats" value="(\w+)" form="bulk-start"( checked)?', card) == [
+        ("leave_out", ""), ("accept", ""),
+    ]  # fmt: skip
+    assert f'Only the <b>2</b> that repeat no effect <a href="{page}?outcome=pending&amp;repeats=no">See 2</a>' in card
+    assert 'name="accept_repeats"' not in card
+    table = client.get(f"{page}?outcome=pending&repeats=no").content.decode().split("<tbody>")[-1].split("</tbody>")[0]
+    assert [key for key in KEYS if f"<bdi>{key}</bdi>" in table] == ["PAY-6", "PAY-7"]
+    executed(runs["PAY-7"])  # since the preview
+    fields = {"idempotency_key": str(new_id()), "shown_on": "incident", "repeats": "leave_out"}
+    started = client.get(client.post(f"{page_of(incident)}?preview={job.id}", fields).url).content.decode()
+    assert "A worker sends one request to Temporal." in started
+    complete_job(job)
+    assert {run.replay_of_id for run in Run.objects.filter(tenant=tenant, replay_of__isnull=False)} == {
+        runs["PAY-6"].id
+    }
+    left_out = client.get(f"{page}?outcome=left_out").content.decode()
+    assert left_out.count("a replay would repeat the effect of an action that is not idempotent") == 7
+
+
+def test_preview_has_a_tick_instead_of_the_choice_if_each_run_repeats_an_effect(
+    tenant: Any, incident: Incident, runs: dict[str, Run]
+) -> None:
+    for key in ("PAY-6", "PAY-7"):
+        executed(runs[key])
+    card = card_of(member_of(tenant), incident, preview(member_of(tenant), incident))
+    assert ('name="accept_repeats"' in card, 'name="repeats"' in card) == (True, False)
+
+
+def test_api_leaves_out_the_runs_that_repeat_an_effect(tenant: Any, incident: Incident) -> None:
+    job, api = preview(member_of(tenant), incident), Api(make_token(tenant))
+    assert api.get(f"/bulk/{job.id}").json()["preview"]["repeating_runs"] == 6
+    both = api.post(f"/bulk/{job.id}/start", {"leave_out_repeats": True, "accept_repeats": True})
+    assert both.status_code == 400
+    started = api.post(f"/bulk/{job.id}/start", {"leave_out_repeats": True}).json()
+    assert (started["outcomes"]["pending"], started["outcomes"]["left_out"]) == (2, 6)
+    items = api.get(f"/bulk/{job.id}/items?outcome=left_out").json()["results"]
+    assert {(item["code"], item["repeats_effects"]) for item in items} == {("REPLAY_REPEATS_EFFECTS", True)}
+
+
+def test_start_without_the_choice_stays_on_the_page_of_the_incident(
     tenant: Any, incident: Incident, runs: dict[str, Run]
 ) -> None:
     client = member_of(tenant)
@@ -133,8 +179,8 @@ def test_start_without_the_tick_stays_on_the_page_of_the_incident(
     assert (response.status_code, response.request["PATH_INFO"]) == (200, page_of(incident))
     card = " ".join(response.content.decode().split()).split('id="replay"')[1].split("</section>")[0]
     for text in (
-        'name="accept_repeats" form="bulk-start" aria-invalid="true" aria-describedby="e-repeats" autofocus',
-        "Nothing was started. Tick that a second effect is acceptable.",
+        'name="repeats" value="leave_out" form="bulk-start" aria-invalid="true" autofocus',
+        "Nothing was started. Choose which runs start.",
         'value="the bank is back"',
         f'value="{runs["PAY-3"].id}" checked',
         f'action="{address}"',

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -20,8 +21,10 @@ from workflows.models import BulkJob
 from workflows.selectors.keyset import keyset_page
 from workflows.selectors.versions import bulk_job_version, bulk_jobs_version
 from workflows.services.bulk.results import bulk_outcomes_of
+from workflows.services.bulk.selectors import working_times
 from workflows.status_marks import BULK
 from workflows.statuses import BulkState
+from workflows.templatetags.pointsman import duration
 
 PARAMETERS = ("state", "at")
 # The list counts the results of the newest jobs until they have this number of runs together.
@@ -74,7 +77,7 @@ def _problem(request: HttpRequest) -> str:
 
 
 def _rows(jobs: Sequence[BulkJob]) -> list[dict[str, Any]]:
-    """Return the jobs with their results. Cost: one statement for each action.
+    """Return the jobs with their results and the times in which they worked. Cost: one statement, and one each action.
 
     The result of a job is None if it has not started, or if the jobs before it have too many runs to count.
     """
@@ -86,5 +89,13 @@ def _rows(jobs: Sequence[BulkJob]) -> list[dict[str, Any]]:
     outcomes: dict[uuid.UUID, dict[str, int]] = {}
     for action in {job.action for job in counted}:
         outcomes |= bulk_outcomes_of([job for job in counted if job.action == action])
+    worked = working_times([job for job in jobs if job.ended_at is not None])
     results = {job.id: result_parts(job.action, outcomes[job.id]) for job in jobs if job.id in outcomes}
-    return [{"job": job, "state": shown_state(job), "result": results.get(job.id)} for job in jobs]
+    return [
+        {"job": job, "state": shown_state(job), "result": results.get(job.id), "worked": _text_of(worked.get(job.id))}
+        for job in jobs
+    ]
+
+
+def _text_of(worked: timedelta | None) -> str:
+    return "" if worked is None else duration(worked.total_seconds())

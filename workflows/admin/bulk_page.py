@@ -1,8 +1,10 @@
 """Template context of the page of one bulk job: the preview before the start, the outcome of each run after it."""
 
 import re
+import uuid
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db.models import F
 from django.http import HttpRequest
@@ -24,7 +26,7 @@ from workflows.services.bulk.results import (
     started_count,
 )
 from workflows.services.bulk.selection import selection_in_words
-from workflows.services.bulk.selectors import bulk_commands, bulk_pause_reason, item_label
+from workflows.services.bulk.selectors import bulk_commands, bulk_pause_reason, item_label, working_time
 from workflows.status_marks import RUN
 from workflows.statuses import BulkOutcome, BulkState, CommandAction, ReplayVersion
 from workflows.templatetags.pointsman import duration
@@ -46,12 +48,13 @@ class Row:
 def job_rows(request: HttpRequest, job: BulkJob, outcomes: dict[str, int]) -> dict[str, Any]:
     """Return the context of the list of runs: chips with counts, one page of rows, and the error of the address.
 
-    `repeats=yes` in the address selects the runs whose replay repeats the effect of an action that is not idempotent.
+    `repeats` in the address selects the runs whose replay repeats the effect of an action that is not idempotent
+    (`yes`), or the other runs (`no`).
     """
     chosen, after = request.GET.get("outcome", ""), request.GET.get("after", "")
     repeats = request.GET.get("repeats", "")
     problem = _page_problem(chosen, after, repeats)
-    page = [] if problem else _page_of_items(job, outcomes, chosen=chosen, after=after, repeats=bool(repeats))
+    page = [] if problem else _page_of_items(job, outcomes, chosen=chosen, after=after, repeats=repeats)
     ids = [item.new_run_id for item in page if item.new_run_id is not None]
     new_runs = replay_runs(tenant_id=job.tenant_id, ids=ids)
     rows = [
@@ -67,7 +70,8 @@ def job_rows(request: HttpRequest, job: BulkJob, outcomes: dict[str, int]) -> di
         ],
         "problem": problem,
         "chosen": chosen,
-        "only_repeats": bool(repeats),
+        "repeats_choice": repeats,
+        "kept": urlencode({"outcome": chosen, "repeats": repeats}),
         "repeats_count": preview_facts(job).repeats,
         "rows": rows,
         "is_first": not after,
@@ -75,14 +79,14 @@ def job_rows(request: HttpRequest, job: BulkJob, outcomes: dict[str, int]) -> di
     }
 
 
-def _page_of_items(job: BulkJob, outcomes: dict[str, int], *, chosen: str, after: str, repeats: bool) -> list[Any]:
+def _page_of_items(job: BulkJob, outcomes: dict[str, int], *, chosen: str, after: str, repeats: str) -> list[Any]:
     """Return the items of one page, the worst outcome first, and one more if another page follows. Cost: one statement.
 
     `after` is the outcome and the position of the last item of the page before: `failed.50`.
     """
     items = BulkItem.objects.filter(tenant_id=job.tenant_id, job=job).annotate(command_state=F("command__state"))
     if repeats:
-        items = items.filter(repeats_effects=True)
+        items = items.filter(repeats_effects=repeats == "yes")
     outcome, _, position = after.partition(".")
     wanted = {name: number if chosen in ("", name) else 0 for name, number in outcomes.items()}
     place = (outcome, int(position)) if after else None
@@ -109,6 +113,7 @@ def preview_context(job: BulkJob) -> dict[str, Any]:
             "max_checked": MAX_CHECKED_INPUTS if found.eligible > MAX_CHECKED_INPUTS else None,
             "first": _with_inputs(job, found.first),
             "repeats": found.repeats,
+            "without_repeats": found.eligible - found.repeats,
             "repeats_first": found.repeats_first,
             "canceled_first": found.canceled_first,
             "on_version": found.published if job.replay_version == ReplayVersion.PUBLISHED else found.pinned,
@@ -143,7 +148,8 @@ def _left_out(found: PreviewFacts, code: str, count: int) -> dict[str, Any]:
 
 def progress_context(job: BulkJob, outcomes: dict[str, int]) -> dict[str, Any]:
     """Return the context of a job that was started: the outcome of its runs, and the steps that are possible."""
-    started = started_count(outcomes)
+    started, commands = started_count(outcomes), bulk_commands(job)
+    worked = working_time(job, commands)
     context = {
         "is_replay": job.action == CommandAction.REPLAY,
         "chosen_by": selection_in_words(job),
@@ -155,14 +161,23 @@ def progress_context(job: BulkJob, outcomes: dict[str, int]) -> dict[str, Any]:
         "shares": outcome_shares(outcomes),
         "has_failures": bulk_failures(job).exists(),
         "pause_reason": bulk_pause_reason(job),
-        "commands": bulk_commands(job),
+        "commands": commands,
+        "worked": "" if worked is None else duration(worked.total_seconds()),
     }
     if job.state == BulkState.PAUSED and job.is_first_only:
         first = items_with_outcome(job).filter(attempts__gt=0).first()
         if first is not None:
             outcome = item_outcome_of(job.action, first.state, first.run_status)
-            context["first"] = {"item": first, "outcome": outcome, "tone": FIRST_TONES.get(outcome, "red")}
+            passed = _passed_step(job, first.new_run_id) if outcome == BulkOutcome.OPEN else ""
+            tone = "green" if passed else FIRST_TONES.get(outcome, "red")
+            context["first"] = {"item": first, "outcome": outcome, "tone": tone, "passed": passed}
     return context
+
+
+def _passed_step(job: BulkJob, run_id: uuid.UUID | None) -> str:
+    """Return the step in which the original failed, if the first replay has passed it. Cost: one statement."""
+    runs = replay_runs(tenant_id=job.tenant_id, ids=[run_id] if run_id else [])
+    return next((run.passed_step or "" for run in runs.values()), "")
 
 
 def shown_state(job: BulkJob) -> str:
@@ -187,6 +202,6 @@ def _page_problem(outcome: str, after: str, repeats: str) -> str:
         return unknown_name(outcome, BulkOutcome.values, kind="outcome")
     if after and not PLACE.fullmatch(after):
         return "The position in the list must be an outcome and a number, for example failed.50."
-    if repeats not in ("", "yes"):
-        return unknown_name(repeats, ["yes"], kind="value of repeats")
+    if repeats not in ("", "yes", "no"):
+        return unknown_name(repeats, ["yes", "no"], kind="value of repeats")
     return ""

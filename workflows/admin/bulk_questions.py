@@ -4,15 +4,17 @@ import uuid
 from collections.abc import Callable
 
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from workflows.models import BulkItem, BulkJob, Run
+from workflows.selectors.incident_replays import replay_runs
 from workflows.selectors.run_rows import step_title, with_step_names
 from workflows.services.bulk.preview_facts import preview_facts
 from workflows.services.bulk.results import bulk_outcomes, items_with_outcome
 from workflows.services.bulk.selectors import item_label
 from workflows.status_marks import RUN
-from workflows.statuses import OPEN_RUN_STATUSES, BulkOutcome, ReplayVersion, RunStatus
+from workflows.statuses import OPEN_RUN_STATUSES, BulkItemState, BulkOutcome, ReplayVersion, RunStatus
 
 FAILS_TOO = "Each other run will probably fail too, and it repeats its actions."
 
@@ -26,7 +28,7 @@ def step_question(job: BulkJob, step: str) -> tuple[str, str] | None:
 def _others(job: BulkJob) -> tuple[str, str]:
     """Ask before the other runs start. The pages lead here only if the first run has not succeeded.
 
-    Cost: at most four statements.
+    Cost: at most six statements.
     """
     pending = bulk_outcomes(job)[BulkOutcome.PENDING]
     more = f"{pending} more run{'' if pending == 1 else 's'}"
@@ -39,7 +41,7 @@ def _others(job: BulkJob) -> tuple[str, str]:
     if first is None:
         return title, f"The job starts {more}{where}{incident}."
     begin = format_html("The job starts {}{}{}. The first run (", more, where, incident)
-    return title, begin + _result(first, run)
+    return title, begin + _result(first, run) + _repeats(job)
 
 
 def _result(first: BulkItem, run: Run | None) -> str:
@@ -54,6 +56,10 @@ def _result(first: BulkItem, run: Run | None) -> str:
     at = f" at “{step}”" if step else ""
     if run.status in OPEN_RUN_STATUSES:
         verb = "waits" if run.status == RunStatus.WAITING else f"is {RUN[run.status].word.lower()}"
+        passed = replay_runs(tenant_id=run.tenant_id, ids=[run.id])[run.id].passed_step
+        if passed:
+            text = "{} has passed “<bdi>{}</bdi>”, where the original failed. It {}{} and has no result yet."
+            return format_html(text, name, passed, verb, at)
         return format_html("{} {}{} and has no result yet. If it fails, each other run may fail too.", name, verb, at)
     if run.status == RunStatus.SUCCEEDED:
         return format_html("{} has succeeded.", name)
@@ -62,6 +68,20 @@ def _result(first: BulkItem, run: Run | None) -> str:
         return format_html("{} failed{}{}. {}", name, f" with {why}" if why else "", at, FAILS_TOO)
     word = "reached its time limit" if run.status == RunStatus.TIMED_OUT else f"was {RUN[run.status].word.lower()}"
     return format_html("{} {}{}. {}", name, word, at, "Find out why before you start the others.")
+
+
+def _repeats(job: BulkJob) -> SafeString:
+    """Return a sentence about the effects that the other runs repeat, or an empty text."""
+    replay = preview_facts(job).replay
+    pending = BulkItem.objects.filter(tenant_id=job.tenant_id, job=job, state=BulkItemState.PENDING)
+    number = pending.filter(repeats_effects=True).count() if replay and replay.repeated else 0
+    if replay is None or not number:
+        return SafeString()
+    actions = format_html_join(", ", "“<bdi>{}</bdi>”", ((action.label,) for action in replay.repeated))
+    page = f"{reverse('admin:workflows_bulkjob_change', args=[job.id])}?outcome=pending&repeats=yes"
+    text = ' <b><a href="{}">{} of these runs</a> will execute {} again.</b> {} not idempotent.'
+    verb = "This action is" if len(replay.repeated) == 1 else "These actions are"
+    return format_html(text, page, number, actions, verb)
 
 
 def _new_run(job: BulkJob, run_id: uuid.UUID) -> Run | None:

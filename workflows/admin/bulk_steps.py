@@ -4,14 +4,12 @@ A step that cannot be undone has a confirmation page.
 """
 
 import uuid
-from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 
 from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of, error_text
@@ -26,13 +24,12 @@ from workflows.selectors.incident_page import notes_and_merged
 from workflows.services.bulk.actions import BULK_ACTIONS
 from workflows.services.bulk.first_runs import FIRST_RUN
 from workflows.services.bulk.jobs import BULK_STEPS, bulk_find
-from workflows.services.bulk.preview_facts import preview_facts
 from workflows.services.bulk.results import bulk_outcomes, bulk_preview_again
+from workflows.services.bulk.selectors import bulk_counts
 from workflows.services.incidents.find import incident_find
 from workflows.services.runs.replay_rules import REPEATS
-from workflows.statuses import BulkOutcome, BulkState
+from workflows.statuses import BulkItemState, BulkOutcome, BulkState
 
-LIVE_AFTER_END = timedelta(minutes=15)
 # Field of the start form that shows the error with this code, and the sentence beside the field.
 FIELDS_OF_ERRORS = {
     REPEATS: ("accept_repeats", "Tick that a second effect is acceptable. If it is not, go back without changes."),
@@ -55,10 +52,8 @@ def why_not(job: BulkJob, actor: Actor) -> str:
 
 
 def _may_change(job: BulkJob, outcomes: dict[str, int]) -> bool:
-    """Return True if the page must be loaded again: the job runs, or it ended a moment ago and has open runs."""
-    if job.ended_at is None:
-        return True
-    return bool(outcomes[BulkOutcome.OPEN]) and timezone.now() - job.ended_at < LIVE_AFTER_END
+    """Return True if the page must be loaded again: the job goes on, or its runs do. Polls slow down by themselves."""
+    return job.ended_at is None or bool(outcomes[BulkOutcome.OPEN])
 
 
 class BulkStepViews(TenantAdmin):
@@ -124,14 +119,15 @@ class BulkStepViews(TenantAdmin):
             return HttpResponseRedirect(page_of_job(request, job))
         try:
             key = key_of(request)
-            once(lambda: BULK_STEPS[step](actor=actor, job_id=pk, idempotency_key=key, **form.cleaned_data))
+            options = form.options() if isinstance(form, BulkStartForm) else form.cleaned_data
+            once(lambda: BULK_STEPS[step](actor=actor, job_id=pk, idempotency_key=key, **options))
         except PortalError as error:
             if error.code in FIELDS_OF_ERRORS:
                 form.add_error(*FIELDS_OF_ERRORS[error.code])
                 return self._page_with_errors(request, bulk_find(actor=actor, job_id=pk), form)
             messages.error(request, error_text(error))
         else:
-            messages.success(request, _done_text(job, step, form.cleaned_data))
+            messages.success(request, _done_text(bulk_find(actor=actor, job_id=pk), step, form.cleaned_data))
         return HttpResponseRedirect(page_of_job(request, bulk_find(actor=actor, job_id=pk)))
 
     def _page_with_errors(self, request: HttpRequest, job: BulkJob, form: Any) -> HttpResponse:
@@ -159,8 +155,8 @@ class BulkStepViews(TenantAdmin):
 
 
 def _done_text(job: BulkJob, step: str, values: dict[str, Any]) -> str:
-    """Return the sentence after a step. `job` is the job before the step."""
-    eligible = preview_facts(job).eligible
+    """Return the sentence after a step of a job."""
+    eligible = job.total - bulk_counts(job)[BulkItemState.INELIGIBLE]
     is_alone = bool(values.get("first_only")) and eligible > 1
     requests = "one request" if is_alone or eligible == 1 else f"{eligible} requests"
     others = "run waits until you start it" if eligible == 2 else f"{eligible - 1} runs wait until you start them"

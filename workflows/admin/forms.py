@@ -85,8 +85,17 @@ class ReasonForm(forms.Form):
 
 class BulkStartForm(ReasonForm):
     accept_repeats = forms.BooleanField(required=False)
+    # The choice of a job in which only some runs repeat an effect. Without it, the start is refused.
+    repeats = forms.ChoiceField(choices=[("accept", "accept"), ("leave_out", "leave out")], required=False)
     first_only = forms.BooleanField(required=False)
     first_run_id = forms.UUIDField(required=False)
+
+    def options(self) -> dict[str, Any]:
+        """Return the options of the start. The form must be valid."""
+        options = dict(self.cleaned_data)
+        repeats = options.pop("repeats")
+        accepted = options["accept_repeats"] or repeats == "accept"
+        return {**options, "accept_repeats": accepted, "leave_out_repeats": repeats == "leave_out"}
 
 
 class BulkAgainForm(forms.Form):

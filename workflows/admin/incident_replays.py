@@ -100,6 +100,8 @@ def _jobs(
     for place, job in enumerate(jobs):
         outcomes = outcomes_of[job.id]
         started = started_count(outcomes)
+        is_first_alone = job.state == BulkState.PAUSED and job.is_first_only and started <= 1
+        first = next((each.new_run for each in tried[job.id] if each.new_run is not None), None)
         found.append(
             {
                 "job": job,
@@ -109,7 +111,9 @@ def _jobs(
                 "result": result_mark(job.action, outcomes),
                 "parts": result_parts(job.action, outcomes),
                 "shares": outcome_shares(outcomes),
-                "is_first_alone": job.state == BulkState.PAUSED and job.is_first_only and started <= 1,
+                "is_first_alone": is_first_alone,
+                # The step in which the original failed, if the first replay has passed it and is open.
+                "first_passed": getattr(first, "passed_step", "") if is_first_alone and outcomes["open"] else "",
                 # The sentence over the only job of an incident has the same numbers.
                 "is_told": len(jobs) == 1 and job.ended_at is not None and not any(outcomes[name] for name in UNTOLD),
                 "is_full": place == 0 or job.ended_at is None,

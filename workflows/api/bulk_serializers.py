@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from workflows.models import BulkItem, BulkJob
 from workflows.services.bulk.actions import BULK_ACTIONS
+from workflows.services.bulk.preview_facts import preview_facts
 from workflows.services.bulk.results import bulk_outcomes, item_outcome_of
 from workflows.services.bulk.selection import selection_in_words
 from workflows.services.bulk.selectors import bulk_counts, bulk_pause_reason, bulk_split
@@ -72,6 +73,9 @@ class BulkStartSerializer(serializers.Serializer[Any]):
     accept_repeats = serializers.BooleanField(
         default=False, help_text="Accept that a replay repeats the effects of the actions in `preview.repeats`."
     )
+    leave_out_repeats = serializers.BooleanField(
+        default=False, help_text="Leave out the runs whose replay would repeat such an effect."
+    )
     first_only = serializers.BooleanField(
         default=False, help_text="Request only the first run, then pause. Resume the job to request the other runs."
     )
@@ -108,7 +112,8 @@ class BulkJobDetailSerializer(BulkJobSerializer):
     preview = serializers.SerializerMethodField(
         help_text="Only before the start: eligible runs in `by_status`, other runs in `ineligible` by error code. A"
         " replay also has `replayed`: runs that were replayed before; `replays`: their replays by status; `repeats`:"
-        " actions that are not idempotent, with the number of runs that executed them."
+        " actions that are not idempotent, with the number of runs that executed them; `repeating_runs`: number of runs"
+        " that executed at least one of them."
     )
     pause_reason = serializers.SerializerMethodField()
 
@@ -128,7 +133,9 @@ class BulkJobDetailSerializer(BulkJobSerializer):
         if job.action == CommandAction.REPLAY:
             facts = replay_facts_of_job(job)
             repeats = [{"action": each.action, "runs": each.runs} for each in facts.repeated]
+            repeating = preview_facts(job).repeats
             split |= {"replayed": facts.replayed, "replays": facts.replays, "repeats": repeats}
+            split |= {"repeating_runs": repeating}
         return split
 
     def get_pause_reason(self, job: BulkJob) -> str:
@@ -151,8 +158,8 @@ class BulkItemSerializer(serializers.ModelSerializer[BulkItem]):
     class Meta:
         model = BulkItem
         fields = (
-            "position", "run", "label", "status_then", "outcome", "state", "code", "message", "command",
-            "command_state", "attempts", "decided_at", "new_run", "new_run_status",
+            "position", "run", "label", "status_then", "repeats_effects", "outcome", "state", "code", "message",
+            "command", "command_state", "attempts", "decided_at", "new_run", "new_run_status",
         )  # fmt: skip
 
     def get_outcome(self, item: BulkItem) -> str:

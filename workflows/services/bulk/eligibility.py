@@ -22,7 +22,13 @@ from workflows.errors import PortalError
 from workflows.models import BulkItem, BulkJob, Command, DefinitionVersion, Run
 from workflows.services.bulk.actions import BULK_ACTIONS
 from workflows.services.payload_check import PayloadChecker
-from workflows.services.runs.replay_rules import RUN_OPEN, RUN_SUCCEEDED
+from workflows.services.runs.replay_rules import (
+    REPEATS,
+    RUN_OPEN,
+    RUN_SUCCEEDED,
+    repeated_actions,
+    runs_with_repeats,
+)
 from workflows.services.runs.start import require_definition_startable
 from workflows.statuses import (
     OPEN_RUN_STATUSES,
@@ -51,6 +57,7 @@ INELIGIBLE_REASONS = {
     RUN_OPEN: "another run of the key is open",
     RUN_SUCCEEDED: "another run of the key has succeeded since",
     TWICE: "a newer run of the same key is in the selection",
+    REPEATS: "a replay would repeat the effect of an action that is not idempotent",
     "PAYLOAD_INVALID": "the input does not fit the version",
     "DEFINITION_NOT_PUBLISHED": "the definition has no published version",
     "DEFINITION_PAUSED": "the definition is paused, and an author must resume it first",
@@ -125,6 +132,20 @@ def items_check(job: BulkJob) -> None:
     _mark_codes(job, dict.fromkeys(kept.older, TWICE))
     if is_replay:
         _check_inputs(job)
+
+
+def repeats_leave_out(job: BulkJob) -> None:
+    """Leave out the runs whose replay would repeat the effect of an action that is not idempotent.
+
+    Call this function in the transaction that starts the job: a run can have executed an action since the preview.
+    Cost: one statement, and five for each CHUNK of runs.
+    """
+    items = BulkItem.objects.filter(tenant_id=job.tenant_id, job=job, state=BulkItemState.PENDING)
+    item_of = dict(items.values_list("target_id", "id"))
+    targets = list(item_of)
+    repeated = repeated_actions(tenant_id=job.tenant_id, run_ids=targets)
+    found = runs_with_repeats(tenant_id=job.tenant_id, run_ids=targets, repeated=repeated)
+    _mark_codes(job, {item_of[run_id]: REPEATS for run_id in found})
 
 
 def _chunks(job: BulkJob) -> Iterator[list[_Selected]]:

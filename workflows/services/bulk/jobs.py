@@ -21,6 +21,7 @@ from workflows.errors import Conflict, InputInvalid, NotFound
 from workflows.ledger import command_failures_recorded, commands_finish_in_transaction
 from workflows.models import BulkItem, BulkJob, Command
 from workflows.services.bulk.actions import BULK_ACTIONS, set_requester
+from workflows.services.bulk.eligibility import repeats_leave_out
 from workflows.services.bulk.first_runs import item_put_first
 from workflows.services.bulk.outcomes import PASSING_CODES
 from workflows.services.bulk.selectors import TARGET, bulk_counts
@@ -51,6 +52,7 @@ def bulk_start(
     job_id: uuid.UUID,
     reason: str = "",
     accept_repeats: bool = False,
+    leave_out_repeats: bool = False,
     first_only: bool = False,
     first_run_id: uuid.UUID | None = None,
     idempotency_key: str = "",
@@ -59,10 +61,12 @@ def bulk_start(
 
     The command of every item has this reason. With `first_only`, the job pauses after the request for its first run, so
     that a person can look at the result. `first_run_id` chooses the run that is requested first. `accept_repeats`
-    accepts that a replay repeats the effects of actions that are not idempotent.
+    accepts that a replay repeats the effects of actions that are not idempotent. `leave_out_repeats` leaves out the
+    runs whose replay would repeat such an effect.
 
     Errors: NotFound, PermissionRefused, Conflict; InputInvalid without a reason if the action needs one, or if a replay
-    would repeat effects that are not accepted, or if the job does not start the run that was chosen as the first.
+    would repeat effects that are not accepted, or if the job does not start the run that was chosen as the first, or
+    if both choices about repeated effects are set.
     """
 
     def start(job: BulkJob, command: Command) -> None:
@@ -72,6 +76,10 @@ def bulk_start(
             raise InputInvalid(
                 "a terminate needs a reason, which is kept in the command ledger", code="REASON_REQUIRED"
             )
+        if accept_repeats and leave_out_repeats:
+            raise InputInvalid("choose one of accept_repeats and leave_out_repeats, not both")
+        if leave_out_repeats and job.action == CommandAction.REPLAY:
+            repeats_leave_out(job)
         if not _pending(job).exists():
             raise Conflict(
                 "no run of this job is eligible; no request was sent; create a new job", code="BULK_NOTHING_TO_DO"
@@ -87,7 +95,7 @@ def bulk_start(
         job.state, job.started_at = BulkState.RUNNING, timezone.now()
         job.next_slice_at = job.started_at
 
-    chosen = {"accept_repeats": accept_repeats, "first_only": first_only}
+    chosen = {"accept_repeats": accept_repeats, "leave_out_repeats": leave_out_repeats, "first_only": first_only}
     options: dict[str, Any] = {name: True for name, value in chosen.items() if value}
     if first_run_id is not None:
         options["first_run"] = str(first_run_id)

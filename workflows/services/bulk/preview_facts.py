@@ -64,10 +64,10 @@ def preview_facts_freeze(job: BulkJob) -> dict[str, Any]:
         left_out_first={code: _first(job, code) for code in split["ineligible"]},
     )
     if job.action == CommandAction.REPLAY:
-        typical_put_first(job)
         pinned, published = _versions(job)
         replay = replay_facts_of_job(job)
         repeats, repeats_first = _mark_repeats(job, replay)
+        typical_put_first(job)
         facts = replace(
             facts, replay=replay, has_succeeded=replay_has_succeeded(job), first=first_runs(job), repeats=repeats,
             repeats_first=repeats_first, pinned=pinned, published=published, canceled_first=_named(job, replay),

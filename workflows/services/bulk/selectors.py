@@ -1,11 +1,15 @@
 """Queries about bulk jobs: items by state, the preview, and the commands of a job."""
 
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import Count
 
 from workflows.models import BulkItem, BulkJob, Command
-from workflows.statuses import BulkItemState, BulkState, CommandAction
+from workflows.statuses import BulkItemState, BulkState, CommandAction, CommandState
 
 TARGET = "bulk job"
 
@@ -56,6 +60,52 @@ def bulk_pause_reason(job: BulkJob) -> str:
     if last is None:
         return ""
     return last.reason or f"paused by {last.actor_name}"
+
+
+def working_time(job: BulkJob, commands: Iterable[Command]) -> timedelta | None:
+    """Return the time in which the job sent its requests, without its pauses. Return None for a job that goes on.
+
+    `commands` are those of `bulk_commands`. A job that is paused, or whose failed requests are repeated later, does not
+    work in the meantime.
+    """
+    if job.started_at is None or job.ended_at is None:
+        return None
+    begins, ends = [job.started_at], [job.ended_at]
+    for command in commands:
+        operation = (command.payload or {}).get("operation")
+        if command.state not in (CommandState.ACCEPTED, CommandState.OBSERVED):
+            continue
+        if operation in ("resume", "retry_failures"):
+            begins.append(command.requested_at)
+        elif operation == "pause":
+            ends.append(command.requested_at)
+        # The command that the job carries out is observed when the job ends. Others are observed at once.
+        if (
+            operation in ("start", "retry_failures")
+            and command.observed_at
+            and command.observed_at != command.decided_at
+        ):
+            ends.append(command.observed_at)
+    worked, since = timedelta(), None
+    for at, is_begin in sorted([(at, True) for at in begins] + [(at, False) for at in ends]):
+        if is_begin:
+            since = since or at
+        elif since is not None:
+            worked, since = worked + (at - since), None
+    return worked
+
+
+def working_times(jobs: Sequence[BulkJob]) -> dict[uuid.UUID, timedelta | None]:
+    """Return `working_time` of jobs of one tenant. Cost: one statement."""
+    if not jobs:
+        return {}
+    commands: dict[str, list[Command]] = defaultdict(list)
+    rows = Command.objects.filter(
+        tenant_id=jobs[0].tenant_id, target_id__in=[str(job.id) for job in jobs], action=CommandAction.BULK
+    )
+    for command in rows.only("target_id", "payload", "state", "requested_at", "decided_at", "observed_at"):
+        commands[command.target_id].append(command)
+    return {job.id: working_time(job, commands[str(job.id)]) for job in jobs}
 
 
 def _items(job: BulkJob) -> Any:
