@@ -126,7 +126,10 @@ def test_replay_freezes_the_runs_of_the_incident(tenant: Any, incident: Incident
     fail_run(publish(tenant, CAPTURE, key="other"))
     response = post(member_of(tenant), incident, "replay")
     job = BulkJob.objects.get(tenant=tenant)
-    assert response["Location"] == f"{page_of(incident)}?preview={job.id}"
+    assert response["Location"] == f"{page_of(incident)}?preview={job.id}#replay"
+    assert (
+        'id="replay" tabindex="-1"' in member_of(tenant).get(response["Location"]).content.decode()
+    )  # it takes the focus
     assert (job.total, job.incident_id, job.selection["filters"]) == (2, incident.id, {"incident": 1})
     assert selection_in_words(job) == "incident is INC-1"
 
@@ -175,7 +178,7 @@ def test_preview_is_on_the_page_and_its_form_comes_back_to_it(tenant: Any, incid
     fields = {"idempotency_key": str(new_id()), "shown_on": "incident", "replay_version": "pinned"}
     changed = client.post(again, fields)
     newest = BulkJob.objects.filter(tenant=tenant).latest("created_at")
-    assert (changed.url, newest.replay_version) == (f"{page_of(incident)}?preview={newest.id}", "pinned")
+    assert (changed.url, newest.replay_version) == (f"{page_of(incident)}?preview={newest.id}#replay", "pinned")
     assert start(client, newest, accept_repeats="on").url == page_of(incident)
     assert "Start 1 first" not in client.get(f"{page_of(incident)}?preview={newest.id}").content.decode()
 

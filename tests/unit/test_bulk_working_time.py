@@ -1,4 +1,4 @@
-"""Time in which a bulk job sent its requests: without pauses, and without the time before failed requests are repeated."""
+"""Time in which a bulk job sent its requests, without its pauses."""
 
 from datetime import UTC, datetime, timedelta
 

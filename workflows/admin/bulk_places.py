@@ -11,6 +11,9 @@ from workflows.statuses import BulkState
 INCIDENT = "incident"
 """Value of the field `shown_on` in forms on the page of an incident."""
 
+REPLAY_PANEL = "replay"
+"""Id of the panel of the replay on the page of an incident."""
+
 
 def is_on_incident(request: HttpRequest, job: BulkJob) -> bool:
     """Return True if the form that was sent is on the page of the job's incident."""
@@ -19,9 +22,9 @@ def is_on_incident(request: HttpRequest, job: BulkJob) -> bool:
 
 
 def incident_address(incident_id: uuid.UUID, *, preview: uuid.UUID | None = None) -> str:
-    """Return the address of the page of an incident, with the preview of a replay if one is given."""
+    """Return the address of the page of an incident. With the preview of a replay, its panel takes the focus."""
     address = reverse("admin:workflows_incident_change", args=[incident_id])
-    return f"{address}?preview={preview}" if preview else address
+    return f"{address}?preview={preview}#{REPLAY_PANEL}" if preview else address
 
 
 def page_of_job(request: HttpRequest, job: BulkJob) -> str:
