@@ -34,7 +34,7 @@ def _healthy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def running(tenant: Any, seconds: float, **fields: Any) -> Run:
     """Create a run whose only step has been running for these seconds."""
-    step = {"id": "call", "type": "workflow.call", "config": {}} if "child_run" in fields else CALL
+    step_type = "control.callWorkflow" if "child_run" in fields else CALL["type"]
     version = publish(tenant, CALL)
     began = timezone.now() - timedelta(seconds=seconds)
     run = make_run(
@@ -42,7 +42,7 @@ def running(tenant: Any, seconds: float, **fields: Any) -> Run:
     )
     with projection_writer("test"):
         RunStep.objects.create(
-            tenant=tenant, run=run, step_path="root.steps[0]", step_id="call", step_type=step["type"],
+            tenant=tenant, run=run, step_path="root.steps[0]", step_id="call", step_type=step_type,
             status="STARTED", started_at=began, projection_seq=1, **fields,
         )  # fmt: skip
     return run
