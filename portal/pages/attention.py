@@ -43,11 +43,15 @@ class Row:
     at: datetime | None
     time: str
     is_hot: bool
+    to_do: str
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Look of a problem. `short` names it in the line of problems that do not exist."""
+    """Look of a problem. `short` names it in the line of problems that do not exist.
+
+    An urgent problem has `to_do`: what a person does about it, in a few words.
+    """
 
     icon: str
     tone: str
@@ -56,7 +60,7 @@ class Kind:
     address: str
     first: Callable[[Facts], First]
     time: str = "ago"
-    is_hot: bool = False
+    to_do: str = ""
 
 
 def _run(facts: Facts, text: str = "", code: str = "") -> First:
@@ -156,31 +160,37 @@ def _events(problem: EventProblem) -> str:
 # Most urgent first.
 KINDS = {
     "stuck": Kind(
-        "warn", "red", "Runs that Temporal cannot move", "stuck runs", _runs(RunProblem.STUCK), _reason, "since", True
+        "warn", "red", "Runs that Temporal cannot move", "stuck runs", _runs(RunProblem.STUCK), _reason, "since",
+        "Read the cause on the run page. It is mostly an error in the code or in the version of a worker.",
     ),
     "unknown": Kind(
         "unknown", "violet", "Unknown outcomes to decide", "unknown outcomes",
-        "workflows_humantask_changelist?kind=decisions", _task, "ago", True,
+        "workflows_humantask_changelist?kind=decisions", _task, "ago",
+        "Look in the other system, then decide.",
     ),
     "failed": Kind(
         "failed", "red", "Failed runs without an owner", "failed runs without an owner", _runs(RunProblem.UNOWNED),
-        _failed, "ago", True,
+        _failed, "ago",
+        "Open the incident, take it, and replay its runs when the cause is gone.",
     ),
     "auto_paused": Kind(
         "held", "red", "Definitions paused by the portal", "automatic pauses",
-        "workflows_definition_changelist?problem=auto_paused", _paused, "since", True,
+        "workflows_definition_changelist?problem=auto_paused", _paused, "since",
+        "Correct the cause, then resume the definition.",
     ),
     "retrying": Kind(
         "retry", "orange", "Retrying for more than 15 min", "long retries", _runs(RunProblem.LONG_RETRY), _retry,
-        "since", True,
+        "since",
+        "Repair the target before the last attempt, or cancel the run.",
     ),
     "due": Kind(
         "task", "amber", "Tasks due within 1 hour", "due tasks", "workflows_humantask_changelist?due=hour", _task,
-        "until", True,
+        "until",
+        "Claim the task and answer it.",
     ),
     "overdue": Kind(
         "clock", "amber", "Runs with an overdue wait", "overdue waits", _runs(RunProblem.OVERDUE), _overdue, "late",
-        True,
+        "Check that the Temporal workers run.",
     ),
     "paused_jobs": Kind(
         "bulk", "amber", "Bulk jobs paused", "paused bulk jobs", "workflows_bulkjob_changelist?state=paused", _job,
@@ -268,5 +278,6 @@ def _row(kind: Kind, problem: Problem) -> Row:
         first=kind.first(facts) if facts else None,
         at=facts["at"] if facts else None,
         time=kind.time,
-        is_hot=kind.is_hot,
+        is_hot=bool(kind.to_do),
+        to_do=kind.to_do,
     )

@@ -1,5 +1,6 @@
 """Rows of the card and the page "System health": the servers and queues of the portal, each with numbers and limits."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,10 +24,12 @@ SERVERS_SECONDS = 5
 TEMPORAL_SECONDS = 2.0
 # A worker polls again after at most 60 s.
 QUIET_POLL_SECONDS = 90
+SLOW_RESPONSE_SECONDS = 1.0
 OLD_TASK_SECONDS, OLD_EVENT_SECONDS, OLD_DELIVERY_SECONDS, LONG_LAG_SECONDS = 10, 30, 60, 10
 LONG_QUEUE = 1_000
 OLD_SWEEP_SECONDS = max(30.0, 4 * settings.SWEEP_INTERVAL_SECONDS)
 GOOD, WARNING, BAD = "good", "warning", "bad"
+NO_POLL = "Temporal workers do not poll"
 START_TEMPORAL = "Start the Temporal server, or correct TEMPORAL_ADDRESS."
 START_REDIS = "Start Redis, or correct REDIS_URL."
 START_WORKER = f"Start a Temporal worker for the task queue {settings.TEMPORAL_TASK_QUEUE}."
@@ -42,12 +45,19 @@ CHECK_CELERY = "Check the Celery workers and Redis. The next sweep then routes t
 
 @dataclass(frozen=True)
 class Servers:
-    """State of Temporal and Redis. The problems are empty texts if the servers respond."""
+    """State of Temporal and Redis. The problems are empty texts if the servers respond.
+
+    `polled_at`: the last poll of a Temporal worker that this process has seen. The server forgets a worker after some
+    minutes. Units: `temporal_seconds` and `redis_seconds` are the times of the responses.
+    """
 
     queues: tuple[TaskQueueState, TaskQueueState] | None
     temporal_problem: str
     celery: CeleryState | None
     broker_problem: str
+    polled_at: datetime | None = None
+    temporal_seconds: float = 0.0
+    redis_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,8 @@ class Item:
     """One line: a number with its unit, a text after it, the limit, and what to do if the state is not good.
 
     `note` explains a number whose name does not say what it counts. `effect` says what a failure of this part stops.
-    `normal` says the normal state in words, if the limit alone does not.
+    `normal` says the normal state in words, if the limit alone does not. `headline` says in a few words what does not
+    work, and `since` from when on.
     """
 
     name: str
@@ -68,6 +79,8 @@ class Item:
     effect: str = ""
     note: str = ""
     normal: str = ""
+    headline: str = ""
+    since: datetime | None = None
 
 
 def servers() -> Servers:
@@ -85,19 +98,31 @@ def servers() -> Servers:
 
 def _read_servers() -> Servers:
     queues, temporal_problem, celery, broker_problem = None, "", None, ""
+    began = time.perf_counter()
     try:
         queues = describe_task_queues(seconds=TEMPORAL_SECONDS)
     except (gateway.TemporalError, OSError) as error:
         temporal_problem = str(error)[:200] or "no response"
+    between = time.perf_counter()
     try:
         celery = celery_state()
     except (redis.RedisError, OSError) as error:
         broker_problem = str(error)[:200] or "no response"
-    return Servers(queues, temporal_problem, celery, broker_problem)
+    times = (between - began, time.perf_counter() - between)
+    return Servers(queues, temporal_problem, celery, broker_problem, _last_poll(queues), *times)
+
+
+def _last_poll(queues: tuple[TaskQueueState, TaskQueueState] | None) -> datetime | None:
+    polls = [queue.polled_at for queue in queues or () if queue.polled_at is not None]
+    if polls:
+        caches["process"].set("last-poll", max(polls), None)
+    last: datetime | None = caches["process"].get("last-poll")
+    return last
 
 
 def health_items(found: Servers, backlog: Backlog, *, overdue: Problem, lag_seconds: float | None) -> list[Item]:
     return [
+        *_responses(found, backlog),
         *_temporal(found),
         *_broker(found),
         _backlog("Events not routed", backlog.unrouted, backlog.unrouted_since, OLD_EVENT_SECONDS, CHECK_CELERY),
@@ -111,17 +136,34 @@ def health_items(found: Servers, backlog: Backlog, *, overdue: Problem, lag_seco
     ]
 
 
+def _responses(found: Servers, backlog: Backlog) -> Iterator[Item]:
+    """Return the line of the three servers if they respond. A server that does not respond has a line of its own."""
+    if found.queues is None or found.celery is None:
+        return
+    times = (backlog.read_seconds, found.temporal_seconds, found.redis_seconds)
+    database, temporal, broker = (f"{1000 * seconds:,.0f}" for seconds in times)
+    yield Item(
+        "Database, Temporal, Redis",
+        GOOD if max(times) <= SLOW_RESPONSE_SECONDS else WARNING,
+        "respond",
+        f"in {database}, {temporal}, {broker} ms",
+        f"{SLOW_RESPONSE_SECONDS:.0f} s",
+        "Look at the load of the slow server and at the network to it.",
+        headline="A server responds slowly",
+    )
+
+
 def _temporal(found: Servers) -> Iterator[Item]:
     if found.queues is None:
         yield Item(
             "Temporal", BAD, "does not respond", found.temporal_problem, f"a response within {TEMPORAL_SECONDS:.0f} s",
-            to_do=START_TEMPORAL,
+            to_do=START_TEMPORAL, headline="Temporal does not respond",
             effect="Runs do not progress until Temporal responds. New events are stored and delivered then.",
         )  # fmt: skip
         return
     workflow_tasks, activities = found.queues
-    yield _pollers("Workflow pollers", workflow_tasks)
-    action_pollers = _pollers("Action pollers", activities)
+    yield _pollers("Workflow pollers", workflow_tasks, found.polled_at)
+    action_pollers = _pollers("Action pollers", activities, found.polled_at)
     # A worker polls both queues. The effect is named once.
     yield action_pollers if workflow_tasks.pollers else replace(action_pollers, effect="")
     waiting = workflow_tasks.backlog + activities.backlog
@@ -129,15 +171,21 @@ def _temporal(found: Servers) -> Iterator[Item]:
     yield _aged("Task queue backlog", f"{waiting:,}", age if waiting else None, OLD_TASK_SECONDS, MORE_WORKERS)
 
 
-def _pollers(name: str, queue: TaskQueueState) -> Item:
+def _pollers(name: str, queue: TaskQueueState, last_poll: datetime | None) -> Item:
     limit = f"{QUIET_POLL_SECONDS} s"
     normal = f"1 or more, polled within {limit}"
     if not queue.pollers:
         effect = "Runs do not progress."
-        return Item(name, BAD, "0", "no worker polls", limit, START_WORKER, effect=effect, normal=normal)
+        return Item(
+            name, BAD, "0", "no worker polls", limit, START_WORKER, effect=effect, normal=normal,
+            headline=NO_POLL, since=last_poll,
+        )  # fmt: skip
     age = _age(queue.polled_at)
     state, polled = WARNING if age > QUIET_POLL_SECONDS else GOOD, f"polled {duration(int(age))} ago"
-    return Item(name, state, str(queue.pollers), polled, limit, START_WORKER, normal=normal)
+    return Item(
+        name, state, str(queue.pollers), polled, limit, START_WORKER, normal=normal, headline=NO_POLL,
+        since=queue.polled_at,
+    )  # fmt: skip
 
 
 def _broker(found: Servers) -> Iterator[Item]:
@@ -145,7 +193,7 @@ def _broker(found: Servers) -> Iterator[Item]:
     if state is None:
         yield Item(
             "Redis", BAD, "does not respond", found.broker_problem, "a response within 2 s",
-            to_do=START_REDIS,
+            to_do=START_REDIS, headline="Redis does not respond",
             effect="New events are stored. They are routed when Redis responds.",
         )  # fmt: skip
         return
@@ -156,7 +204,10 @@ def _broker(found: Servers) -> Iterator[Item]:
     normal = f"1 or more, no message older than {limit}"
     if not state.workers:
         effect = "Events are stored but not delivered, and bulk jobs do not start."
-        yield Item("Celery workers", BAD, "0", waiting, limit, START_CELERY, effect=effect, normal=normal)
+        yield Item(
+            "Celery workers", BAD, "0", waiting, limit, START_CELERY, effect=effect, normal=normal,
+            headline="No Celery worker runs",
+        )  # fmt: skip
         return
     is_late = state.messages > LONG_QUEUE or (state.oldest_seconds or 0.0) > OLD_TASK_SECONDS
     level = WARNING if is_late else GOOD
@@ -246,9 +297,26 @@ def _age(at: datetime | Any) -> float:
 
 
 def health_context(items: list[Item]) -> dict[str, Any]:
-    """Return what the card and the page need: the lines, and the numbers of errors and of warnings."""
+    """Return what the card and the page need: the lines, a sentence, and the numbers of errors and of warnings."""
     return {
+        "overall": overall(items),
         "health": items,
         "errors": sum(1 for item in items if item.state == BAD),
         "warnings": sum(1 for item in items if item.state == WARNING),
+    }
+
+
+def overall(items: list[Item]) -> dict[str, Any]:
+    """Return the sentence for the whole system: what does not work and since when, and what to look at.
+
+    Shapes: `{tone, broken, others}`. `broken` has `(headline, since)`, each headline once. `others` are names of lines.
+    """
+    errors = [item for item in items if item.state == BAD]
+    warnings = [item for item in items if item.state == WARNING]
+    broken = {item.headline: item.since for item in [*errors, *warnings] if item.headline}
+    others = [item.name for item in [*errors, *warnings] if not item.headline]
+    return {
+        "tone": "red" if errors else "amber" if warnings else "green",
+        "broken": list(broken.items()),
+        "others": ", ".join(others),
     }

@@ -16,6 +16,7 @@ from tests.support.browser import member_context
 from tests.support.story.people import Desk
 from tests.support.story.places import story_ids, story_run
 from workflows.models import HumanTask
+from workflows.services.schedules.reconcile import schedules_reconcile
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 # Suffix of the file name, width, height and theme. Wide pictures show what is above the fold.
@@ -78,6 +79,7 @@ def administration(desk: Desk) -> dict[str, str]:
 def test_take(site: str, browser: Any, story: Desk, suffix: str, width: int, height: int, theme: str) -> None:
     shape = {"width": width, "height": height, "color_scheme": theme, "timezone_id": "Europe/Berlin"}
     FOLDER.mkdir(exist_ok=True)
+    schedules_reconcile(tenant_id=story.tenant.id, budget_seconds=None)
     for person, places in (("Maya", addresses(story)), ("Nora", administration(story))):
         context = member_context(browser, site, story.users[person], **shape)
         page = context.new_page()

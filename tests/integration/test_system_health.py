@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from celery.signals import task_success
 from django.core.cache import caches
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import strip_tags
 
 from ingress.tasks import sweep_events
 from portal.celery_workers import redis_client, worker_record
@@ -19,8 +21,10 @@ from tests.support.factories import make_run
 from tests.support.members import member_of
 from tests.support.problems import MINUTE, add_overdue, ago, dashboard
 from tests.support.queues import celery_state_reads
+from tests.support.servers_state import servers
 from workflows.statuses import Role
 from workflows.temporal import gateway
+from workflows.temporal.task_queues import TaskQueueState
 
 pytestmark = pytest.mark.usefixtures("no_dispatcher")
 
@@ -78,6 +82,46 @@ def test_age_of_the_rows_is_unknown_without_a_worker(tenant: Any, settings: Any,
     items = {item.name: item for item in dashboard(member_of(tenant)).context_data["health"]}
     age = items["Age of what you see"]
     assert (items["Workflow pollers"].value, age.state, age.value) == ("0", "warning", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        (servers(), "Everything works."),
+        (servers(polled=(125, 1)), r"Temporal workers do not poll since \d\d:\d\d."),
+        (servers(polled=None), "Temporal does not respond."),
+        (servers(workers=0), "No Celery worker runs."),
+        (servers(workers=None), "Redis does not respond."),
+        (servers(polled=None, workers=None), "Temporal does not respond. Redis does not respond."),
+    ],
+)
+def test_one_sentence_says_whether_the_system_works(
+    tenant: Any, monkeypatch: pytest.MonkeyPatch, state: Any, sentence: str
+) -> None:
+    monkeypatch.setattr(system_health, "_read_servers", lambda: state)
+    client = member_of(tenant, role=Role.VIEWER)
+    for page in (dashboard(client), client.get(reverse("admin:health"))):
+        shown = page.content.decode().partition('<p class="overall')[2].partition("</p>")[0].partition(">")[2]
+        assert re.fullmatch(sentence, " ".join(strip_tags(shown).split())), shown
+
+
+def test_sentence_names_what_to_look_at(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system_health, "_read_servers", servers)
+    add_overdue(tenant)
+    text = strip_tags(dashboard(member_of(tenant)).content.decode())
+    assert "The portal works. Look at: Overdue timers." in " ".join(text.split())
+
+
+def test_stopped_workers_are_named_with_their_last_poll(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server forgets a worker some minutes after its last poll. This process remembers the time."""
+    gone = TaskQueueState(pollers=0, polled_at=None, backlog=0, backlog_age_seconds=0.0)
+    polled_at = ago(17 * MINUTE)
+    monkeypatch.setattr(system_health, "celery_state", lambda: servers().celery)
+    for queue in (replace(gone, pollers=1, polled_at=polled_at), gone):
+        monkeypatch.setattr(system_health, "describe_task_queues", lambda *, seconds, queue=queue: (queue, queue))
+        caches["process"].delete("dashboard-servers")
+        found = member_of(tenant).get(reverse("admin:health")).context_data["overall"]
+        assert found["broken"] == [("Temporal workers do not poll", polled_at)]
 
 
 def test_health_counts_errors_apart_from_warnings(tenant: Any, settings: Any) -> None:

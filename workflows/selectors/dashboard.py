@@ -3,6 +3,7 @@
 Source: docs/reference/screens.md#dashboard
 """
 
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -54,6 +55,7 @@ class Backlog:
     never compared with Temporal. `unchecked`: those whose last check is older than `CHECKED_WITHIN`. A check is a
     comparison, or a write of the run's own workflow. `oldest_check_at`: the oldest of the last checks.
     `schedules_since`: the oldest of the last comparisons of schedules, None if one was never compared.
+    `read_seconds`: how long the database took for all numbers of the page.
     """
 
     open_runs: int
@@ -67,6 +69,7 @@ class Backlog:
     schedules: int
     schedules_unchecked: int
     schedules_since: datetime | None
+    read_seconds: float
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,9 @@ def dashboard_numbers(*, tenant_id: uuid.UUID) -> Numbers:
         columns[f"{name}_first"] = _first(shown, JSONObject(**facts))
     due, passed = due_columns(tenant_id), passed_columns(tenant_id)
     columns |= {**_backlog_columns(tenant_id), **due, **passed, **navigation_columns(tenant_id)}
+    began = time.perf_counter()
     found: Any = Tenant.objects.filter(id=tenant_id).values(**columns).get()
+    read_seconds = time.perf_counter() - began
     problems = {name: Problem(name, found[f"{name}_count"], _read(found[f"{name}_first"])) for name in rows}
     oldest = [at for at in (found["pending_since"], found["sent_since"]) if at is not None]
     backlog = Backlog(
@@ -126,6 +131,7 @@ def dashboard_numbers(*, tenant_id: uuid.UUID) -> Numbers:
         deliveries=found["pending"] + found["sent"],
         deliveries_since=min(oldest, default=None),
         **{name: found[name] for name in ("schedules", "schedules_unchecked", "schedules_since")},
+        read_seconds=read_seconds,
     )
     return Numbers(
         problems, backlog, sum(found[name] for name in due), sum(found[name] for name in passed), navigation_of(found)

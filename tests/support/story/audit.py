@@ -23,6 +23,7 @@ from workflows.services.bulk.selectors import TARGET as BULK_JOB
 from workflows.services.invitation_links import code_hash_of
 from workflows.services.secrets import secret_save
 from workflows.statuses import CommandAction, CommandState, Role
+from workflows.temporal.schedules import PREFIX
 
 
 def tell_audit(desk: Desk, runs: dict[str, Run]) -> None:
@@ -144,8 +145,10 @@ def _schedules(desk: Desk) -> None:
         ("daily-settlement", "weekdays 13:15", "15 13 * * 1-5", -1388), ("invoice-dunning", "hourly", "0 * * * *", -52),
     ):  # fmt: skip
         definition = desk.versions[key, {"daily-settlement": 5, "invoice-dunning": 7}[key]].definition
+        schedule_id = new_id()
         Schedule.objects.create(
-            tenant=desk.tenant, definition=definition, name=name, origin="portal", kind="recurring", cron=cron,
-            time_zone="Europe/Berlin", temporal_schedule_id=f"story-{key}", next_run_at=desk.at(minutes),
-            last_run_at=desk.at(52), last_synced_at=desk.at(1), created_by_name="Ines Alvarez",
+            id=schedule_id, tenant=desk.tenant, definition=definition, name=name, origin="portal",
+            kind="recurring", cron=cron, time_zone="Europe/Berlin", temporal_schedule_id=f"{PREFIX}{schedule_id}",
+            next_run_at=desk.at(minutes), last_run_at=desk.at(52), last_synced_at=desk.at(1),
+            created_by_name="Ines Alvarez",
         )  # fmt: skip
