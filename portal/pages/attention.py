@@ -8,6 +8,7 @@ from typing import Any
 from django.urls import reverse
 from django.utils.text import Truncator
 
+from workflows.models.fields import short_id
 from workflows.selectors.attention import EventProblem, RunProblem
 from workflows.selectors.dashboard import MOST_COUNTED, Backlog, Problem
 from workflows.selectors.schedules import ScheduleProblem
@@ -64,7 +65,7 @@ class Kind:
 
 
 def _run(facts: Facts, text: str = "", code: str = "") -> First:
-    label = facts["key"] or f"run {facts['id'][:8]}"
+    label = facts["key"] or f"run {short_id(facts['id'])}"
     return First(label, reverse("admin:workflows_run_change", args=[facts["id"]]), text, code)
 
 
@@ -97,7 +98,7 @@ def _overdue(facts: Facts) -> First:
 
 def _task(facts: Facts) -> First:
     page = reverse("admin:workflows_humantask_change", args=[facts["task"]])
-    return First(facts["key"] or f"run {facts['id'][:8]}", page, facts["title"])
+    return First(facts["key"] or f"run {short_id(facts['id'])}", page, facts["title"])
 
 
 def _start(facts: Facts) -> First:

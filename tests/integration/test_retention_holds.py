@@ -16,6 +16,7 @@ from tests.support.system_scope import in_system_scope
 from workflows.errors import NotFound
 from workflows.ledger import command_open
 from workflows.models import Command, Event, EventDelivery, PrunedRun, Run, RunHold
+from workflows.models.fields import short_id
 from workflows.services.retention.holds import run_hold
 from workflows.statuses import CommandAction, Role
 
@@ -160,6 +161,6 @@ def test_pages_that_refer_to_a_deleted_run_still_work(tenant: Any, admin: Api) -
     assert page(tenant, "workflows_command_change", part.id)[0] == 200
     assert page(tenant, "workflows_command_changelist")[0] == 200
     status, text = page(tenant, "workflows_event_change", event.id)
-    assert (status, f"run {str(run.id)[:8]} (deleted)" in text) == (200, True)
+    assert (status, f"run {short_id(run.id)} (deleted)" in text) == (200, True)
     assert admin.get(f"/events/{event.event_id}/trace").status_code == 200
     assert admin.get(f"/commands/{command.id}").json()["run"] == str(run.id)

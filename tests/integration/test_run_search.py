@@ -17,7 +17,7 @@ from tests.support.factories import make_run, make_token
 from tests.support.members import member_of
 from tests.support.plans import conditions_of, copies, rows_read
 from workflows.models import EventDelivery, Run
-from workflows.models.fields import FOLDED_LENGTH
+from workflows.models.fields import FOLDED_LENGTH, short_id
 from workflows.projections.transaction import projection_writer
 from workflows.selectors.run_search import (
     first_runs_by_term,
@@ -25,7 +25,6 @@ from workflows.selectors.run_search import (
     runs_of_event,
     runs_with_key,
 )
-from workflows.templatetags.run_page import short_id
 
 pytestmark = pytest.mark.usefixtures("no_dispatcher")
 

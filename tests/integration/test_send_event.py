@@ -15,6 +15,7 @@ from tests.support.events import open_wait, receive
 from tests.support.factories import make_tenant, make_token
 from tests.support.members import member_of
 from workflows.models import Command, Event, EventType, PayloadSchema, Tenant
+from workflows.models.fields import short_id
 
 # A dispatcher of another test would route the events of these tests.
 pytestmark = pytest.mark.usefixtures("no_dispatcher")
@@ -126,7 +127,7 @@ def test_check_names_the_run_by_its_key_and_shows_each_filter_with_its_result(te
     assert "does not match" not in client.get(address).content.decode()
     page = client.post(address, {**form, "payload": json.dumps({"channel": "mail"})}).content.decode()
     name = f"{wait.run.definition_key} T-7"
-    assert (str(wait.run_id)[:8] + "<" in page, f"<bdi>{name}</bdi>" in page, "sender set" in page) == (
+    assert (short_id(wait.run_id) + "<" in page, f"<bdi>{name}</bdi>" in page, "sender set" in page) == (
         False, True, False,
     )  # fmt: skip
     results = re.findall(r"</svg>(matches|does not match)\s*</span>\s*<bdi><code>(.*?)</code>", page)

@@ -18,11 +18,12 @@ from workflows.admin.ledger_list import ledger_list
 from workflows.admin.ledger_rows import ledger_rows
 from workflows.admin.live import live_page
 from workflows.models import Command, Notification
+from workflows.models.fields import short_id
 from workflows.redaction import redact, rules_of
 from workflows.selectors.pruned_runs import deleted_among
 from workflows.selectors.versions import ledger_version
 from workflows.templatetags.pointsman import ago
-from workflows.templatetags.run_page import code_json, short_id
+from workflows.templatetags.run_page import code_json
 
 
 @admin.register(Command)

@@ -10,11 +10,11 @@ from django.urls import reverse
 
 from workflows.event_redaction import EventRedaction
 from workflows.models import BulkJob, Command, Definition, Event, Run
+from workflows.models.fields import short_id
 from workflows.redaction import Rules
 from workflows.services.bulk.selectors import TARGET as BULK_JOB
 from workflows.status_marks import COMMAND, EVENT, Mark
 from workflows.statuses import CommandAction, EventOutcome
-from workflows.templatetags.run_page import short_id
 
 DEFINITION = "definition"
 # What a command about a bulk job requests, by the operation in its payload.

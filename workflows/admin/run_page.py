@@ -32,6 +32,7 @@ from workflows.admin.run_steps_tab import shown_rows, step_panel
 from workflows.admin.running_step import RunningStep, running_step
 from workflows.concurrency_keys import holder_of
 from workflows.engine.definition import parse_definition
+from workflows.models.fields import short_id
 from workflows.outline.rows import Outline, RunSteps, outline_of, step_counts
 from workflows.redaction import rules_in
 from workflows.selectors.keyset import keyset_page
@@ -43,7 +44,6 @@ from workflows.selectors.versions import run_version
 from workflows.services.missing_actions import missing_action_of
 from workflows.status_marks import RUN
 from workflows.statuses import Role, RunStatus, WaitKind
-from workflows.templatetags.run_page import short_id
 
 SHOWN_PATHS = 20
 
@@ -93,7 +93,7 @@ class RunPageViews(TenantAdmin):
         running = running_step(page.run, answer.row, actor) if kind == "running" else None
         context = self.page_context(
             request,
-            f"{page.run.definition.name} {page.run.correlation_key or str(page.run.id)[:8]}",
+            f"{page.run.definition.name} {page.run.correlation_key or short_id(page.run.id)}",
             crumbs=_crumbs(page),
             page=page,
             run=page.run,

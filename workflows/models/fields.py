@@ -30,6 +30,11 @@ def row_id(at_ms: int, *parts: Any) -> uuid.UUID:
     return uuid.UUID(int=value)
 
 
+def short_id(value: uuid.UUID | str) -> str:
+    """Return the beginning of a UUIDv7, which the searches find: its time in milliseconds and random digits."""
+    return str(value)[: len("0193a1b2-c3d4-7abc")]
+
+
 # psycopg parses columns of type `json` with this function. Django reads `jsonb` columns as text and parses them itself.
 set_json_loads(read_stored_json)
 

@@ -10,12 +10,11 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
 from workflows.json_numbers import write_json
+from workflows.models.fields import short_id
 from workflows.outline.axis import TimeAxis
 from workflows.templatetags.times import time_element
 
 register = template.Library()
-# A UUIDv7 begins with its time in milliseconds and random digits.
-SHORT_ID_LENGTH = len("0193a1b2-c3d4-7abc")
 _PARTS = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?')
 
 
@@ -58,7 +57,4 @@ def item_number(iteration: str) -> str:
     return ".".join(str(int(index) + 1) for index in iteration.split("."))
 
 
-@register.filter
-def short_id(value: Any) -> str:
-    """Return the beginning of an id, which the searches find. It differs between runs of different milliseconds."""
-    return str(value)[:SHORT_ID_LENGTH]
+register.filter("short_id", short_id)

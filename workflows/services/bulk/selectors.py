@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Count
 
 from workflows.models import BulkItem, BulkJob, Command
+from workflows.models.fields import short_id
 from workflows.statuses import BulkItemState, BulkState, CommandAction, CommandState
 
 TARGET = "bulk job"
@@ -39,7 +40,7 @@ def bulk_split(job: BulkJob) -> dict[str, dict[str, int]]:
 
 def item_label(item: BulkItem) -> str:
     """Return the key of the item's run, or the begin of its id. The stored label has the definition before the key."""
-    return item.target_label.partition(" ")[2] or f"run {str(item.target_id)[:8]}"
+    return item.target_label.partition(" ")[2] or f"run {short_id(item.target_id)}"
 
 
 def bulk_commands(job: BulkJob) -> list[Command]:
