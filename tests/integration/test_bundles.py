@@ -13,6 +13,7 @@ from django.core.management import CommandError, call_command
 from portal.demo.load import BUNDLES
 from tests.support.factories import expr, make_actor, make_definition, make_tenant, publish
 from tests.support.native_bundles import native_bundle
+from tests.support.statements import sent_statements
 from workflows.bundles.reading import FORMAT
 from workflows.engine.definition import canonical_text
 from workflows.errors import InputInvalid, NotFound, PermissionRefused
@@ -68,6 +69,26 @@ def without_time(text: str) -> str:
 def rows(tenant: Any) -> tuple[int, ...]:
     kinds = (Definition, DefinitionVersion, PayloadSchema, Command)
     return tuple(kind.objects.filter(tenant=tenant).count() for kind in kinds)
+
+
+def test_schemas_and_children_of_a_bundle_are_read_together(tenant: Any) -> None:
+    for number in range(12):
+        PayloadSchema.objects.create(tenant=tenant, ref=f"payload.S{number}.v1", schema={"type": "object"})
+        publish(tenant, STATE, key=f"child-{number}")
+    flows = [
+        workflow(
+            {"id": "c", "type": "control.callWorkflow", "workflowId": f"child-{number}", "workflowVersion": 1},
+            key=f"flow-{number}", envelope={"payloadSchemaRef": f"payload.S{number}.v1"},
+        )
+        for number in range(12)
+    ]  # fmt: skip
+    with sent_statements() as statements:
+        assert preview(tenant, bundle(*flows)).is_accepted
+    reads = [sql for sql in statements if sql.startswith("SELECT")]
+    of_schemas = [sql for sql in reads if 'FROM "workflow_schemas"' in sql]
+    of_versions = [sql for sql in reads if "canonical_text" in sql and "child-1" in sql]
+    assert 0 < len(of_schemas) <= 4, "\n".join(of_schemas)
+    assert len(of_versions) <= 1, "\n".join(of_versions)
 
 
 # -- The same text -----------------------------------------------------------------------------------------------------

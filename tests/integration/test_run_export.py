@@ -14,6 +14,7 @@ from django.urls import reverse
 from tests.support.factories import make_run
 from tests.support.members import member_of
 from tests.support.plans import copies
+from tests.support.statements import sent_statements
 from workflows.admin import run_export
 from workflows.models import Tenant
 
@@ -51,6 +52,11 @@ def test_export_has_the_runs_of_the_list(tenant: Any, monkeypatch: pytest.Monkey
         assert len(rows) == len(listed)
         assert [row["created_at"] for row in rows] == sorted((row["created_at"] for row in rows), reverse=True)
     assert exported(client, kind, "?q=nothing") == []
+    with sent_statements() as statements:
+        exported(client, kind)
+    batches = [sql for sql in statements if sql.endswith("LIMIT 7")]
+    assert len(batches) == 5
+    assert not [sql for sql in batches if "newest_replay" in sql], "what only the list shows is not read for all runs"
 
 
 def test_values_are_redacted_and_harmless(tenant: Any) -> None:

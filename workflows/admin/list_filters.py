@@ -104,6 +104,10 @@ class CheckedChangeList(ChangeList):
         found: QuerySet[Any] = self.model_admin.get_search_results(request, rows, self.query)[0]
         return found.none() if self.problems else found
 
+    def explained(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the rows with what only a page of the list shows. An export or an action does not need it."""
+        return rows
+
     def get_results(self, request: HttpRequest) -> None:
         """Read the rows of the page. If they take too long, the list shows an error at the search and no rows."""
         self.page_num, self.page = 1, KeysetPage([])
@@ -113,7 +117,7 @@ class CheckedChangeList(ChangeList):
                 super().get_results(request)
                 if request.method in ("GET", "HEAD"):  # a POST uses only the query
                     position = request.GET.get(POSITION_VAR, "")
-                    self.page = keyset_page(self.queryset, at=position, size=self.list_per_page)
+                    self.page = keyset_page(self.explained(self.queryset), at=position, size=self.list_per_page)
         except OperationalError as error:
             if not is_canceled(error):
                 raise

@@ -171,9 +171,8 @@ class RunChangeList(CheckedChangeList):
             ordering = [exact, *ordering] if exact else ordering
         return rows.order_by(*ordering)
 
-    def get_results(self, request: HttpRequest) -> None:
-        self.queryset = runs_explained(self.queryset)
-        super().get_results(request)
+    def explained(self, rows: QuerySet[Run]) -> QuerySet[Run]:
+        return runs_explained(rows)
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Run]) -> list[str]:
         order = request.GET.get(ORDER_VAR) or NEWEST_FIRST

@@ -67,7 +67,7 @@ def bundle_check(workflows: Sequence[BundleWorkflow], *, tenant_id: uuid.UUID, o
     If a child is refused, its parents are refused too. Otherwise a parent would call a definition of the tenant with
     the same name.
     """
-    tenant = _Tenant(tenant_id, [workflow.key for workflow in workflows])
+    tenant = _Tenant(tenant_id, workflows)
     left = [tenant.inferred(workflow) for workflow in workflows if not workflow.problems]
     refused = [Refused(workflow, workflow.problems, []) for workflow in workflows if workflow.problems]
     left, orphans = _without_parents(left, refused)
@@ -121,15 +121,18 @@ def _plan(
 class _Tenant:
     """Rows of the tenant that a check needs. They are read once."""
 
-    def __init__(self, tenant_id: uuid.UUID, keys: Sequence[str]) -> None:
+    def __init__(self, tenant_id: uuid.UUID, workflows: Sequence[BundleWorkflow]) -> None:
         self.tenant_id = tenant_id
+        keys = [workflow.key for workflow in workflows]
         self.definitions = {
             row.key: row
             for row in Definition.objects.select_for_update(no_key=True, of=("self",))
             .filter(tenant_id=tenant_id, key__in=keys)
             .order_by("key")
         }
-        self.known = known_names(tenant_id)
+        valid = [workflow for workflow in workflows if not workflow.problems]
+        documents = [document for one in valid for document in (one.definition, *one.versions.values())]
+        self.known = known_names(tenant_id, documents)
         self.stored = _stored(tenant_id, keys)
         self.names = _tenant_names(tenant_id)
         self.schema_refs = known_schema_refs(tenant_id)

@@ -18,13 +18,12 @@ def placeholders_create(
 
     Shapes: `{kind, name}`.
     """
-    for entry in missing:
-        if entry["kind"] == "schema":
-            PayloadSchema.objects.get_or_create(
-                tenant_id=tenant_id,
-                ref=entry["name"],
-                defaults={"schema": _pinned_schema(planned, entry["name"]), "is_placeholder": True},
-            )
+    refs = [entry["name"] for entry in missing if entry["kind"] == "schema"]
+    rows = [
+        PayloadSchema(tenant_id=tenant_id, ref=ref, schema=_pinned_schema(planned, ref), is_placeholder=True)
+        for ref in refs
+    ]
+    PayloadSchema.objects.bulk_create(rows, ignore_conflicts=True)
     return [{"kind": entry["kind"], "name": entry["name"]} for entry in missing if entry["blocks"]]
 
 

@@ -1,6 +1,7 @@
 """Facts about one tenant that validation reads only if a definition refers to them."""
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
@@ -19,19 +20,19 @@ ANY_EVENT = "*"
 class TenantFacts:
     """Facts about one tenant, for one validation or one import.
 
-    `document` is the document that is validated. What it names is read together, when the first fact is needed.
+    `documents` are the documents that are validated. What they name is read together, when the first fact is needed.
     Cost: one statement for the event types, one for each level of called versions, and one for each level of schemas.
-    Without `document`, one for each schema and for each called version.
+    What other documents name costs one statement for each schema and for each called version.
     """
 
-    def __init__(self, tenant_id: uuid.UUID, document: Any = None) -> None:
+    def __init__(self, tenant_id: uuid.UUID, documents: Iterable[Any] = ()) -> None:
         self._tenant_id = tenant_id
         self._registry = SchemaRegistry(tenant_id)
         self._schemas: dict[str, LinkedSchema | None] = {}
         self._definitions: dict[Call, dict[str, Any] | None] = {}
         self._event_types: dict[str, EventType] | None = None
-        self._named = dependencies_of([document] if isinstance(document, dict) else [])
-        self._is_read = document is None
+        self._named = dependencies_of(document for document in documents if isinstance(document, dict))
+        self._is_read = False
 
     def schema(self, ref: str) -> LinkedSchema | None:
         """Return a payload schema with its references. Return None if there is no such schema."""
@@ -51,7 +52,7 @@ class TenantFacts:
         return self._definitions[name, version]
 
     def _read_named(self) -> None:
-        """Read what the document names: the called versions, and the schemas of the document, of these versions and
+        """Read what the documents name: the called versions, and the schemas of the documents, of these versions and
         of the event types.
         """
         if self._is_read:

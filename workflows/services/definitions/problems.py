@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.postgres.expressions import ArraySubquery
@@ -22,7 +23,7 @@ def definition_problems(document: Any, *, tenant_id: uuid.UUID, text: str | None
     The document may refer only to names that the tenant has registered. `text` is the JSON text of the document. Lines
     and columns refer to it; without it, they refer to the canonical text.
     """
-    return validate(document, known_names(tenant_id, document), text=text)
+    return validate(document, known_names(tenant_id, [document]), text=text)
 
 
 def definition_text_problems(text: str, *, tenant_id: uuid.UUID) -> tuple[Any, list[Problem]]:
@@ -46,12 +47,12 @@ def _not_json(reason: str, line: int = 1, column: int = 1) -> Problem:
     return Problem("JSON_INVALID", "", message, line=line, column=column)
 
 
-def known_names(tenant_id: uuid.UUID, document: Any = None) -> Known:
-    """Return the names that the definitions of a tenant may refer to. `document` is the one that is validated.
+def known_names(tenant_id: uuid.UUID, documents: Iterable[Any] = ()) -> Known:
+    """Return the names that the definitions of a tenant may refer to. `documents` are those that are validated.
 
     Cost: two statements, and those of `TenantFacts` for what a definition refers to.
     """
-    facts, actions = TenantFacts(tenant_id, document), KnownActions(tenant_id)
+    facts, actions = TenantFacts(tenant_id, documents), KnownActions(tenant_id)
     versions = DefinitionVersion.objects.filter(
         tenant_id=tenant_id, definition__archived_at=None, definition__deleted_at=None
     )
