@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -49,7 +50,8 @@ UNCHECKED = " The output itself is not checked, because the form has no output s
 
 @admin.register(HumanTask)
 class TaskAdmin(TenantAdmin):
-    list_select_related = ("run__definition", "claimed_by")
+    def get_queryset(self, request: HttpRequest) -> QuerySet[HumanTask]:
+        return super().get_queryset(request).select_related("run__definition", "claimed_by")
 
     def get_urls(self) -> list[URLPattern]:
         views = {

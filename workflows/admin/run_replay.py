@@ -19,7 +19,7 @@ from workflows.admin.text_diff import changed_lines
 from workflows.errors import NotFound, PortalError
 from workflows.json_numbers import write_json
 from workflows.models import Run
-from workflows.redaction import redact, restored, rules_of
+from workflows.redaction import redact, restored, rules_in
 from workflows.selectors.runs import run_ending
 from workflows.services.payload_check import payload_problems
 from workflows.services.runs.replay import run_replay
@@ -52,7 +52,8 @@ class RunReplayView(TenantAdmin):
             run = run_find(actor=actor, run_id=run_id)
         except NotFound as error:
             raise Http404(error.message) from error
-        shown = redact(run.input, rules_of(actor.tenant_id), "/payload") if actor.sees_payloads else {}
+        rules = rules_in(request.tenant)  # type: ignore[attr-defined]
+        shown = redact(run.input, rules, "/payload") if actor.sees_payloads else {}
         form = ReplayForm(request.POST or None, initial={"payload": _text(shown), "on": _wanted_version(request)})
         facts = replay_facts_of_run(run)
         changes: list[dict[str, str]] | None = None
