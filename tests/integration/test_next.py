@@ -20,6 +20,8 @@ from tests.support.problems import MINUTE, add_retry, add_schedule, add_task, ag
 from tests.support.statements import sent_statements
 from workflows.admin.schedules import state_of
 from workflows.models import Definition, Run, Schedule
+from workflows.models.fields import short_id
+from workflows.projections.transaction import projection_writer
 from workflows.selectors import due
 from workflows.selectors.keyset import Position, behind_time
 from workflows.statuses import Role
@@ -78,6 +80,9 @@ def test_rows_come_in_the_order_of_time_with_overdue_rows_first_and_a_link(tenan
     assert [row["name"] for row in card.context_data["next_steps"]] == EVERY
     assert re.search(r"overdue 17 min\s*<", card.content.decode())
     assert f'<a href="{reverse("admin:next")}">All 8</a>' in card.content.decode()
+    with projection_writer("test"):
+        Run.objects.filter(id=retry.id).update(correlation_key="")
+    assert f"run {short_id(retry.id)}" in opened(client).content.decode()  # runs without a key are told apart
 
 
 def test_card_of_the_dashboard_begins_with_few_overdue_rows(tenant: Any) -> None:
