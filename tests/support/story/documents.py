@@ -133,9 +133,15 @@ REFUND_FORM: dict[str, Any] = {
         "decision": {"title": "Decision", "enum": ["Approve", "Approve a part", "Reject"]},
         "amount": {"title": "Amount to refund", "type": "number", "minimum": 0, "maximum": 480},
         "payOutOn": {"title": "Pay out on", "type": "string", "format": "date"},
+        "tellBy": {
+            "title": "Tell the customer by",
+            "enum": ["E-mail", "Phone", "Text message", "Letter", "Chat", "Customer portal", "Nothing"],
+        },
+        "costCentre": {"title": "Cost centre", "type": "string"},
         "reasons": {
             "title": "Reasons",
             "type": "array",
+            "uniqueItems": True,
             "items": {"enum": ["Damaged", "Late delivery", "Charged twice", "Other"]},
         },
         "comment": {"title": "Comment", "type": "string", "maxLength": 500},
