@@ -42,9 +42,12 @@ def named_rows(*, tenant_id: uuid.UUID, term: str, number: int) -> dict[str, lis
         _part("definition", Definition.objects.filter(**own).filter(
             Q(name__icontains=term) | Q(key__icontains=term) | has_id
         ).order_by("name"), F("name"), F("key")),
-        _part("humantask", HumanTask.objects.filter(**own).filter(
-            has_id | (is_first & (Q(title__icontains=term) | Q(run__correlation_key__icontains=term)))
-        ).order_by("due_at"), F("title"), Concat("run__correlation_key", Value(" "), "run__definition__name")),
+        # Two parts, because an OR of both conditions would read all tasks.
+        *(
+            _part("humantask", HumanTask.objects.filter(**own).filter(wanted).order_by("due_at"), F("title"),
+                  Concat("run__correlation_key", Value(" "), "run__definition__name"))
+            for wanted in (has_id, is_first & (Q(title__icontains=term) | Q(run__correlation_key__icontains=term)))
+        ),
         _part("schedule", Schedule.objects.filter(**own, removed_at__isnull=True).filter(
             Q(name__icontains=term) | has_id
         ).order_by("name"), F("name"), Concat(
@@ -56,7 +59,7 @@ def named_rows(*, tenant_id: uuid.UUID, term: str, number: int) -> dict[str, lis
     first, *others = [rows[:number] for rows in parts]
     for model, row_id, title, note in first.union(*others, all=True):
         found[model].append({"id": row_id, "title": title, "note": note.strip()})
-    return found
+    return defaultdict(list, {model: rows[:number] for model, rows in found.items()})
 
 
 def incident_number_of(term: str) -> int | None:

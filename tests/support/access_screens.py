@@ -104,7 +104,7 @@ def _pages(model: str, *, app: str = "workflows", reads: str = VIEWER, edits: st
         yield post_cell(f"{name}_changelist", reads, writes=False)
         yield action_cell(model, "delete_selected", NOBODY, row, FORBIDDEN)
     else:
-        yield post_cell(f"{name}_changelist", edits, denied_statuses=REFUSED)
+        yield post_cell(f"{name}_changelist", NOBODY, denied_statuses=REFUSED)
     yield get_cell(f"{name}_change", reads, row, shows=shows, foreign_statuses=foreign)
     yield get_cell(f"{name}_history", reads, row, foreign_statuses=foreign)
     yield post_cell(f"{name}_history", reads, row, foreign_statuses=foreign, writes=False)
