@@ -78,9 +78,9 @@ def _failed(facts: Facts) -> First:
     if incident is None:  # the task that groups failures has not read this one yet
         return run
     page = reverse("admin:workflows_incident_change", args=[incident["id"]])
-    number = incident["run_count"]
-    text = f"{number:,} run{'' if number == 1 else 's'}, newest"
-    return First(f"INC-{incident['number']}", page, text, facts["code"], run.label, run.url)
+    newest = facts["key"] or "a run without a key"
+    text = f"{facts['definition']}, newest:"
+    return First(f"INC-{incident['number']}", page, text, facts["code"], newest, run.url)
 
 
 def _retry(facts: Facts) -> First:
