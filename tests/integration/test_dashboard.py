@@ -98,11 +98,11 @@ def test_run_page_and_dashboard_count_the_same_time(tenant: Any) -> None:
 
 
 def test_newest_failed_run_is_named_with_its_incident(tenant: Any) -> None:
-    run = add_failed(tenant)
-    shown = add_incident(run)
-    merged = add_incident(add_failed(tenant), merged_into=shown)
+    shown = add_incident(add_failed(tenant))
+    newest = add_failed(tenant)
+    merged = add_incident(newest, merged_into=shown)
     first = shown_rows(member_of(tenant))["failed"].first
-    text = f"{run.definition.name}, newest:"
+    text = f"{newest.definition.name}, newest:"
     assert (first.label, first.text, first.second_label) == (f"INC-{shown.number}", text, "PAY-1")
     Incident.objects.filter(id=merged.id).update(owner_name="not shown")
     assert shown_rows(member_of(tenant))["failed"].count == "2"
