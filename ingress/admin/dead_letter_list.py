@@ -97,7 +97,7 @@ def _counts(shown: CheckedChangeList, request: HttpRequest, actor: Actor) -> dic
     """Return the number of deliveries of each chip, with the other filters and the search of the list."""
     others = shown.rows_without(request, STATUS)
     parts = {value: deliveries_of(others, value) for value in (*DeliveryStatus.values, HELD)}
-    counts = part_counts(parts, tenant_id=actor.tenant_id)
+    counts = part_counts(parts, tenant_id=actor.tenant_id, order=["-created_at"])
     return None if counts is None else counts | {ALL: sum(counts.values())}
 
 

@@ -1,7 +1,7 @@
 """Counts of runs, rows of lists and problems, of one tenant or of all tenants."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -20,13 +20,16 @@ MOST_COUNTED = MOST_STARTS = 1_000
 COUNT_SECONDS = 1.0
 
 
-def part_counts(parts: Mapping[str, QuerySet[Any]], *, tenant_id: uuid.UUID) -> dict[str, int] | None:
+def part_counts(
+    parts: Mapping[str, QuerySet[Any]], *, tenant_id: uuid.UUID, order: Sequence[str] = ()
+) -> dict[str, int] | None:
     """Return the number of rows of each part of a list, with the filters of the list.
 
     `MOST_COUNTED` + 1 means more than `MOST_COUNTED`. Return None if the count takes longer than `COUNT_SECONDS`.
-    Cost: one statement. With an index for a part, it reads at most `MOST_COUNTED` + 1 rows of the part.
+    `order` is that of the index that has the parts. Cost: one statement. With an index for a part, it reads at most
+    `MOST_COUNTED` + 1 rows of the part.
     """
-    numbers = [CappedCount(rows, limit=MOST_COUNTED + 1) for rows in parts.values()]
+    numbers = [CappedCount(rows, limit=MOST_COUNTED + 1, order=order) for rows in parts.values()]
     try:
         with statement_limit(COUNT_SECONDS):
             row = Tenant.objects.filter(id=tenant_id).values_list(*numbers).get()
