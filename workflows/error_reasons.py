@@ -35,7 +35,8 @@ def error_shown(error: Any, rules: Rules, *, sees_payloads: bool) -> Any:
         reason, message = reason_in(shown["details"].get("body")), str(shown.get("message", ""))
         text = reason.rsplit(" (", 1)[0]  # an action that put the text into its message says it once
         if reason and text not in message and message != HIDDEN:
-            shown["message"] = f"{message.rstrip('.')}: {reason}."
+            # The reason is first, because narrow columns cut the end.
+            shown["message"] = f"{reason}. {message}".rstrip()
     return shown
 
 

@@ -210,7 +210,7 @@ def test_hostile_values_are_text(tenant: Any) -> None:
 def test_reason_in_the_response_is_in_the_box_the_panel_and_the_list(tenant: Any) -> None:
     run = failed_call(tenant, {"url": "https://x.test"}, message="x.test responded with status 404.")
     listed = member_of(tenant, role="operator").get(reverse("admin:workflows_run_changelist")).content.decode()
-    page, told = shown(run), "x.test responded with status 404: no payment."
+    page, told = shown(run), "no payment. x.test responded with status 404."
     assert (page.count(told), told in listed) == (2, True)
     assert ("no payment" in shown(run, role="viewer"), "status 404." in shown(run, role="viewer")) == (False, True)
 

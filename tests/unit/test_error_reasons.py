@@ -53,9 +53,9 @@ def error_with(body: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
-        ((), "x.test responded with status 422: Ada has no card (NO_CARD)."),
+        ((), "Ada has no card (NO_CARD). x.test responded with status 422."),
         (("message",), "[redacted]"),
-        (("/error/details/body/message",), "x.test responded with status 422: NO_CARD."),
+        (("/error/details/body/message",), "NO_CARD. x.test responded with status 422."),
         (("/error/details",), "x.test responded with status 422."),
     ],
 )
