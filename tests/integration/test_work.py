@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from tests.support.factories import make_run
 from tests.support.failed_runs import fail_run, grow_incidents
-from workflows.models import Incident, Run
+from workflows.models import Incident, IncidentFailure, Run
 from workflows.selectors.attention import RunProblem, runs_with_problem
 from workflows.selectors.incidents import replays_of_incidents, runs_of_incident
 from workflows.selectors.work import runs_that_decide
@@ -59,3 +59,11 @@ def test_replay_of_a_replay_belongs_to_the_runs_of_the_incident(tenant: Any) -> 
     assert set(listed) == {runs["b"], last, runs["other"]}
     assert set(runs_that_decide(listed)) == {last, runs["other"]}
     assert Incident.objects.get(id=incident.id).run_count == 3
+
+
+def test_runs_that_retention_has_deleted_are_not_called_not_replayed(tenant: Any) -> None:
+    runs = chain(tenant, ("a", ""), ("c", ""), ("b", "a"))
+    (incident,) = grow_incidents(tenant)
+    IncidentFailure.objects.filter(run_id=runs["c"].id).delete()  # as retention does with its run
+    counts = replays_of_incidents([incident])[incident.id]
+    assert (incident.run_count, counts.runs, counts.total, counts.not_replayed) == (2, 1, 1, 0)

@@ -22,6 +22,9 @@ from workflows.projections.transaction import projection_writer
 from workflows.services import comparison
 from workflows.services.comparison import comparison_request, comparison_work, comparisons_left
 from workflows.services.runs import reconcile
+from workflows.services.schedules import reconcile as schedule_reconcile
+from workflows.services.schedules.sync import Synced
+from workflows.statuses import ScheduleSync
 from workflows.tasks import work_comparison
 from workflows.temporal import gateway, schedules
 
@@ -116,3 +119,29 @@ def test_comparison_without_a_worker_is_found_and_a_failed_one_says_why(
     assert "The last comparison of all stopped." in page
     assert "Temporal does not respond: connection refused" in page
     assert ADDRESS not in page  # a viewer may not compare
+
+
+def test_each_schedule_is_compared_once_and_one_that_fails_does_not_keep_the_comparison_open(
+    tenant: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = {"id": "s", "type": "state.set", "config": {"state": "X"}}
+    for number in range(5):
+        publish(tenant, state, key=f"timed-{number}", trigger={**EVERY_MINUTE, "cron": "0 0 1 1 *"})
+    failing = Schedule.objects.filter(tenant=tenant).order_by("id")[1].id
+
+    def sync(*, schedule_id: Any, is_dry_run: bool) -> Synced:
+        if schedule_id == failing:
+            raise RuntimeError("a bug of the portal")
+        Schedule.objects.filter(id=schedule_id).update(last_synced_at=timezone.now())
+        return Synced(schedule_id, ScheduleSync.EQUAL)
+
+    monkeypatch.setattr(schedule_reconcile, "schedule_sync", sync)
+    monkeypatch.setattr(comparison, "PAGE", 3)
+    Schedule.objects.filter(tenant=tenant).update(last_synced_at=None)
+    command = comparison_request(actor=make_actor(tenant))
+    slices = 0
+    while comparison_work(command_id=command.id):
+        slices += 1
+        assert slices < 20, "the comparison does not end"
+    done = requested(tenant)
+    assert (done.state, done.details["schedules"], done.details["notCompared"]) == ("observed", 4, 1)

@@ -1,14 +1,15 @@
 """Comparison of all open runs and all schedules of a tenant with Temporal, at the request of an operator.
 
-The reconciler's rules decide what is repaired. The row of the command ledger holds the progress: the position after the
-last compared run, and the numbers. A worker compares for one slice, records the progress, and asks for the next slice.
-A killed worker loses at most its slice.
+The reconciler's rules decide what is repaired. The row of the command ledger holds the progress: the positions after the
+last compared run and schedule, and the numbers. A worker compares for one slice, records the progress, and asks for the
+next slice. So each run and each schedule is compared once, and a killed worker loses at most its slice.
 
 Source: docs/reference/authority.md#compare-all-now
 """
 
 import time
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -20,12 +21,17 @@ from workflows.actors import Actor
 from workflows.dispatch_notification import notify_comparison
 from workflows.errors import Conflict, PortalError
 from workflows.ledger import command_advance, command_refuse, commands_finish_in_transaction
-from workflows.models import Command, Run, Schedule
+from workflows.models import Command, Run
 from workflows.services.idempotency import command_request
 from workflows.services.runs.candidates import walkable_runs
 from workflows.services.runs.reconcile import UNCHANGED
 from workflows.services.runs.reconcile_sweep import ReconcileReport, reconcile_one
-from workflows.services.schedules.reconcile import BATCH, schedules_reconcile
+from workflows.services.schedules.reconcile import (
+    ScheduleReport,
+    schedule_reconcile,
+    schedules_to_compare,
+    trigger_rows_write,
+)
 from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, ReconcileOutcome, Role, ScheduleSync
 from workflows.temporal import gateway
 
@@ -112,7 +118,8 @@ def _accept(command: Command) -> None:
     total = _open_runs(command.tenant_id)[: MOST_COUNTED + 1].count()
     details = {
         "total": total, "compared": 0, "different": 0, "notCompared": 0,
-        "schedules": 0, "schedulesDifferent": 0, "after": _FIRST, "at": timezone.now().isoformat(),
+        "schedules": 0, "schedulesDifferent": 0, "after": _FIRST, "afterSchedule": _FIRST,
+        "at": timezone.now().isoformat(),
     }  # fmt: skip
     commands_finish_in_transaction([command], CommandState.ACCEPTED, details=details)
 
@@ -123,23 +130,49 @@ def _open_runs(tenant_id: uuid.UUID) -> QuerySet[Run]:
 
 def _runs(command: Command, details: dict[str, Any]) -> bool:
     """Compare the runs after the position until the slice is over. Return True if no run is left."""
-    stop_at = time.monotonic() + SLICE_SECONDS
+
+    def compare(run_id: uuid.UUID) -> None:
+        report = ReconcileReport()
+        reconcile_one(run_id, report)
+        _add_run(report, details)
+
     # A run that started after the request is not compared, so that the comparison ends.
-    rows = _open_runs(command.tenant_id).filter(created_at__lte=command.requested_at).order_by("id")
+    rows = _open_runs(command.tenant_id).filter(created_at__lte=command.requested_at)
+    return _each_after(rows, "after", details, compare)
+
+
+def _schedules(command: Command, details: dict[str, Any]) -> bool:
+    """Compare the schedules after the position until the slice is over. Return True if none is left."""
+
+    def compare(schedule_id: uuid.UUID) -> None:
+        report = ScheduleReport()
+        schedule_reconcile(schedule_id, report)
+        if report.problem:
+            raise gateway.TemporalUnreachable(report.problem.removeprefix("Temporal does not respond: "))
+        _add_schedule(report, details)
+
+    if details["afterSchedule"] == _FIRST:
+        trigger_rows_write(command.tenant_id)
+    return _each_after(schedules_to_compare().filter(tenant_id=command.tenant_id), "afterSchedule", details, compare)
+
+
+def _each_after(
+    rows: QuerySet[Any], position: str, details: dict[str, Any], compare: Callable[[uuid.UUID], None]
+) -> bool:
+    """Call `compare` with each id after the position until the slice is over. Return True if no row is left."""
+    stop_at = time.monotonic() + SLICE_SECONDS
     while True:
-        page = list(rows.filter(id__gt=details["after"]).values_list("id", flat=True)[:PAGE])
-        for run_id in page:
-            report = ReconcileReport()
-            reconcile_one(run_id, report)
-            _add(report, details)
-            details["after"] = str(run_id)
+        page = list(rows.filter(id__gt=details[position]).order_by("id").values_list("id", flat=True)[:PAGE])
+        for row_id in page:
+            compare(row_id)
+            details[position] = str(row_id)
             if time.monotonic() > stop_at:
                 return False
         if len(page) < PAGE:
             return True
 
 
-def _add(report: ReconcileReport, details: dict[str, Any]) -> None:
+def _add_run(report: ReconcileReport, details: dict[str, Any]) -> None:
     for outcome, number in report.counts.items():
         if outcome in NOT_COMPARED:
             details["notCompared"] += number
@@ -150,21 +183,8 @@ def _add(report: ReconcileReport, details: dict[str, Any]) -> None:
             details["different"] += number
 
 
-def _schedules(command: Command, details: dict[str, Any]) -> bool:
-    """Compare the schedules, those compared longest ago first. Return True if none is left."""
-    report = schedules_reconcile(tenant_id=command.tenant_id, budget_seconds=SLICE_SECONDS)
-    if report.problem:
-        raise gateway.TemporalUnreachable(report.problem.removeprefix("Temporal does not respond: "))
+def _add_schedule(report: ScheduleReport, details: dict[str, Any]) -> None:
     for outcome, number in report.counts.items():
         details["schedules"] += number if outcome in SCHEDULE_COMPARED else 0
         details["notCompared"] += number if outcome in (ScheduleSync.REFUSED, ScheduleSync.FAILED) else 0
         details["schedulesDifferent"] += number if outcome == ScheduleSync.RESTORED else 0
-    # A slice that compared nothing ends the comparison: an error of the portal prevents each of the next ones.
-    has_all = report.counts.total() < BATCH and not report.counts[ScheduleSync.OUT_OF_TIME]
-    return has_all or not _uncompared(command) or not any(report.counts[outcome] for outcome in SCHEDULE_COMPARED)
-
-
-def _uncompared(command: Command) -> bool:
-    """Return True if a schedule was not compared since the request."""
-    schedules = Schedule.objects.filter(tenant_id=command.tenant_id, removed_at__isnull=True)
-    return schedules.exclude(last_synced_at__gte=command.requested_at).exists()

@@ -58,27 +58,33 @@ def schedules_reconcile(
     report = ScheduleReport()
     stop_at = None if budget_seconds is None else time.monotonic() + budget_seconds
     if not is_dry_run:
-        _write_trigger_rows(tenant_id)
+        trigger_rows_write(tenant_id)
     for schedule_id in _due(tenant_id, limit=None if budget_seconds is None else BATCH):
         if stop_at is not None and time.monotonic() > stop_at:
             report.counts[ScheduleSync.OUT_OF_TIME] += 1
             break
-        try:
-            found = schedule_sync(schedule_id=schedule_id, is_dry_run=is_dry_run)
-        except Schedule.DoesNotExist:
-            continue
-        except DatabaseError:
-            raise
-        except Exception:
-            logger.exception("schedule %s cannot be compared with Temporal", schedule_id)
-            found = Synced(schedule_id, ScheduleSync.FAILED, "an internal error; the log has the details")
-        report.add(found)
-        if found.outcome == ScheduleSync.UNREACHABLE:
-            report.problem = f"Temporal does not respond: {found.detail}"
+        schedule_reconcile(schedule_id, report, is_dry_run=is_dry_run)
+        if report.problem:
             break
     if not report.problem and tenant_id is None:
         _report_without_row(report)
     return report
+
+
+def schedule_reconcile(schedule_id: uuid.UUID, report: ScheduleReport, *, is_dry_run: bool = False) -> None:
+    """Compare one schedule, and add its outcome to the report. Errors: DatabaseError."""
+    try:
+        found = schedule_sync(schedule_id=schedule_id, is_dry_run=is_dry_run)
+    except Schedule.DoesNotExist:
+        return
+    except DatabaseError:
+        raise
+    except Exception:
+        logger.exception("schedule %s cannot be compared with Temporal", schedule_id)
+        found = Synced(schedule_id, ScheduleSync.FAILED, "an internal error; the log has the details")
+    report.add(found)
+    if found.outcome == ScheduleSync.UNREACHABLE:
+        report.problem = f"Temporal does not respond: {found.detail}"
 
 
 def schedules_of_triggers() -> QuerySet[Definition]:
@@ -94,7 +100,8 @@ def schedules_of_triggers() -> QuerySet[Definition]:
     return Definition._base_manager.filter(wanted).distinct()
 
 
-def _write_trigger_rows(tenant_id: uuid.UUID | None) -> None:
+def trigger_rows_write(tenant_id: uuid.UUID | None) -> None:
+    """Write the schedules of published triggers that have none, for example because the portal was killed."""
     definitions = schedules_of_triggers()
     if tenant_id is not None:
         definitions = definitions.filter(tenant_id=tenant_id)
@@ -102,9 +109,14 @@ def _write_trigger_rows(tenant_id: uuid.UUID | None) -> None:
         trigger_schedule_write(definition_id=definition_id)
 
 
+def schedules_to_compare() -> QuerySet[Schedule]:
+    """Return the schedules that Temporal must have, and the deleted ones until Temporal has deleted them too."""
+    return Schedule.objects.filter(Q(removed_at__isnull=True) | ~Q(synced_hash=""))
+
+
 def _due(tenant_id: uuid.UUID | None, *, limit: int | None) -> Iterator[uuid.UUID]:
-    """Yield schedules, those compared longest ago first. A deleted schedule is yielded until Temporal deleted it."""
-    rows = Schedule.objects.filter(Q(removed_at__isnull=True) | ~Q(synced_hash=""))
+    """Yield schedules, those compared longest ago first."""
+    rows = schedules_to_compare()
     if tenant_id is not None:
         rows = rows.filter(tenant_id=tenant_id)
     yield from rows.order_by(F("last_synced_at").asc(nulls_first=True)).values_list("id", flat=True)[:limit]
