@@ -58,7 +58,7 @@ def replays_context(incident: Incident, page: IncidentPage) -> dict[str, Any]:
         "replays_in_progress": any(not job["job"].ended_at for job in jobs),
         "shown_replays": [job for job in jobs if job["is_full"]],
         "earlier_replays": [job for job in jobs if not job["is_full"]],
-        "work": _work(newest_replays(incident, groups)) if groups else None,
+        "work": _work(newest_replays(incident.id, groups)) if groups else None,
     }
 
 

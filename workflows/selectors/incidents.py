@@ -69,9 +69,8 @@ def incident_rows(incidents: Sequence[Incident]) -> list[IncidentRow]:
 
 def replays_of_incidents(incidents: Sequence[Incident]) -> dict[uuid.UUID, ReplayCounts]:
     """Return the replays of those incidents of one tenant of which runs were replayed. Cost: one statement."""
-    known = {incident.id: incident for incident in incidents}
-    groups = replay_groups(tenant_id=incidents[0].tenant_id, incidents=known.keys())
-    return {incident_id: newest_replays(known[incident_id], found) for incident_id, found in groups.items()}
+    groups = replay_groups(tenant_id=incidents[0].tenant_id, incidents=[incident.id for incident in incidents])
+    return {incident_id: newest_replays(incident_id, found) for incident_id, found in groups.items()}
 
 
 def first_hour() -> datetime:

@@ -5,13 +5,12 @@ A run and its replays are one piece of work (`selectors/work.py`). A replay of a
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection
 
-from workflows.models import Incident
 from workflows.statuses import OPEN_RUN_STATUSES, RunStatus, StepStatus
 
 MOST_RUNS = 1_000
@@ -23,8 +22,8 @@ _REPLAYS_OF = """(
     FROM workflow_runs run WHERE run.tenant_id = %(tenant)s AND run.replay_of_id = {above} OFFSET 0
 ) replay"""
 _GROUPS = f"""
-WITH RECURSIVE counted (incident_id, id) AS (
-    SELECT shown.id, failure.run_id FROM unnest(%(incidents)s::uuid[]) AS shown(id), LATERAL (
+WITH RECURSIVE counted (incident_id, id, runs) AS (
+    SELECT shown.id, failure.run_id, count(*) OVER (PARTITION BY shown.id) FROM unnest(%(incidents)s::uuid[]) AS shown(id), LATERAL (
         SELECT run_id FROM workflow_incident_failures
         WHERE tenant_id = %(tenant)s AND is_counted AND incident_id IN (
             SELECT id FROM workflow_incidents
@@ -33,9 +32,9 @@ WITH RECURSIVE counted (incident_id, id) AS (
         ORDER BY failed_at DESC LIMIT %(most)s
     ) failure
 ), replays AS (
-    SELECT counted.incident_id, counted.id AS first_id, replay.* FROM counted, LATERAL {_REPLAYS_OF}
+    SELECT counted.incident_id, counted.runs, counted.id AS first_id, replay.* FROM counted, LATERAL {_REPLAYS_OF}
     UNION ALL
-    SELECT replays.incident_id, replays.first_id, replay.* FROM replays, LATERAL {{next}}
+    SELECT replays.incident_id, replays.runs, replays.first_id, replay.* FROM replays, LATERAL {{next}}
 ), newest AS (
     SELECT DISTINCT ON (incident_id, first_id, version) *,
         row_number() OVER (PARTITION BY incident_id, first_id ORDER BY created_at DESC, id DESC) = 1 AS is_newest
@@ -48,7 +47,7 @@ SELECT newest.incident_id, newest.version, newest.status, newest.error_code, cau
         WHERE step.tenant_id = %(tenant)s AND step.run_id = newest.id AND step.step_path = incident.step_path
           AND step.step_id = incident.step_id AND step.iteration = '' AND step.status = %(succeeded)s
     )),
-    (array_agg(newest.id ORDER BY newest.created_at DESC))[1]
+    (array_agg(newest.id ORDER BY newest.created_at DESC))[1], max(newest.runs)
 FROM newest
 JOIN workflow_incidents incident ON incident.id = newest.incident_id
 LEFT JOIN LATERAL (
@@ -78,7 +77,8 @@ class ReplayGroup:
     `cause_id` and `cause_number`: the incident that shows the failure, or None if no run failed or the failure was not
     read yet. `runs`: of each run of the incident, only its newest replay on this version counts. `newest_runs`: only
     its newest replay on any version counts. `passed_runs`: those of them that are open and have passed the step of the
-    incident. `newest_id` is the newest of the replays.
+    incident. `newest_id` is the newest of the replays. `counted`: runs of the incident of which replays are counted.
+    Retention may have deleted others, so it can be less than the number that the incident shows.
     """
 
     version: int
@@ -90,6 +90,7 @@ class ReplayGroup:
     newest_runs: int
     passed_runs: int
     newest_id: uuid.UUID
+    counted: int
 
 
 @dataclass(frozen=True)
@@ -161,9 +162,9 @@ def replays_of_runs(*, tenant_id: uuid.UUID, run_ids: Collection[uuid.UUID]) -> 
         return [row[0] for row in cursor.fetchall()]
 
 
-def newest_replays(incident: Incident, groups: Iterable[ReplayGroup]) -> ReplayCounts:
+def newest_replays(incident_id: uuid.UUID, groups: Collection[ReplayGroup]) -> ReplayCounts:
     """Return the newest replay of each run of an incident by its status and by the cause of its failure."""
-    counts = ReplayCounts(runs=min(incident.run_count, MOST_RUNS))
+    counts = ReplayCounts(runs=max((group.counted for group in groups), default=0))
     for group in groups:
         number = group.newest_runs
         if group.status == RunStatus.SUCCEEDED:
@@ -174,7 +175,7 @@ def newest_replays(incident: Incident, groups: Iterable[ReplayGroup]) -> ReplayC
         elif group.status not in (RunStatus.FAILED, RunStatus.TIMED_OUT):
             counts.canceled += number
         elif number:
-            _add_failures(counts, incident.id, group)
+            _add_failures(counts, incident_id, group)
     return counts
 
 
