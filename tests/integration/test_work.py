@@ -6,10 +6,12 @@ Source: docs/reference/incidents.md#what-counts
 from datetime import timedelta
 from typing import Any
 
+from django.urls import reverse
 from django.utils import timezone
 
 from tests.support.factories import make_run
 from tests.support.failed_runs import fail_run, grow_incidents
+from tests.support.members import member_of
 from workflows.models import Incident, IncidentFailure, Run
 from workflows.selectors.attention import RunProblem, runs_with_problem
 from workflows.selectors.incidents import replays_of_incidents, runs_of_incident
@@ -67,3 +69,37 @@ def test_runs_that_retention_has_deleted_are_not_called_not_replayed(tenant: Any
     IncidentFailure.objects.filter(run_id=runs["c"].id).delete()  # as retention does with its run
     counts = replays_of_incidents([incident])[incident.id]
     assert (incident.run_count, counts.runs, counts.total, counts.not_replayed) == (2, 1, 1, 0)
+
+
+def test_replay_that_failed_with_a_new_cause_was_replayed_if_its_work_has_a_newer_run(tenant: Any) -> None:
+    # Each replay failed with another cause. The first original was then replayed again, and so was the second replay.
+    runs = chain(tenant, ("a", ""), ("b", ""), ("c", ""))
+    version, begin = runs["a"].definition_version, timezone.now() - timedelta(minutes=20)
+
+    def replay(name: str, original: str, minute: int, **fields: Any) -> None:
+        at = begin + timedelta(minutes=minute)
+        fields |= {"created_at": at, "ended_at": at + timedelta(seconds=5), "replay_of": runs[original]}
+        if fields.get("status") == "SUCCEEDED":
+            runs[name] = make_run(tenant, definition_version=version, **fields)
+        else:
+            runs[name] = fail_run(version, code="OTHER", **fields)
+
+    for number, name in enumerate("abc"):
+        replay(f"{name}1", name, number)
+    replay("a2", "a", 5, status="SUCCEEDED")
+    replay("b2", "b1", 6, status="SUCCEEDED")
+    first, other = grow_incidents(tenant)
+    counts = replays_of_incidents([first, other])
+    assert (counts[first.id].succeeded, counts[first.id].failed, counts[first.id].not_replayed) == (2, 1, 0)
+    assert (counts[other.id].runs, counts[other.id].succeeded, counts[other.id].not_replayed) == (3, 2, 1)
+    client = member_of(tenant)
+
+    def listed(incident: Incident, choice: str) -> set[Run]:
+        address = reverse("admin:workflows_run_changelist")
+        page = client.get(address, {"incident": incident.number, "replays": choice})
+        return set(page.context["cl"].result_list)
+
+    assert listed(first, "never") == set()
+    assert listed(first, "newest") == {runs["a2"], runs["b2"], runs["c1"]}
+    assert listed(other, "never") == {runs["c1"]}
+    assert listed(other, "newest") == {runs["a2"], runs["b2"]}

@@ -160,7 +160,10 @@ class RunListForm(forms.Form):
             if wanted:
                 runs = runs_with_value(runs, path, tenant_id=tenant_id, **wanted)
         if "replays" in given:
-            runs = run_list.runs_by_replays(runs, given["replays"], tenant_id=tenant_id)
+            choice = given["replays"]
+            if "incident" in given and choice == run_list.NOT_REPLAYED:
+                choice = run_list.DECIDING  # a run of an incident can be a replay, which has no newer run then
+            runs = run_list.runs_by_replays(runs, choice, tenant_id=tenant_id)
         if "problem" in given:
             runs = runs_with_problem(runs, given["problem"], tenant_id=tenant_id)
         if STATUS in given:

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from workflows.models import Incident, IncidentFailure, IncidentHour, Run, Tenant
 from workflows.selectors.navigation import CappedCount
-from workflows.selectors.replay_counts import MOST_RUNS, ReplayCounts, newest_replays, replay_groups, replays_of_runs
+from workflows.selectors.replay_counts import MOST_RUNS, ReplayCounts, newest_replays, replay_groups, replays_of_failures
 from workflows.statuses import ACTIVE_INCIDENT_STATES, IncidentState
 
 HOURS = 24
@@ -113,9 +113,10 @@ def runs_of_incident(
     failures = IncidentFailure.objects.filter(tenant_id=tenant_id, incident__in=family, is_counted=True)
     if not replays:
         return runs.filter(id__in=failures.values("run_id"))
-    newest = list(failures.order_by("-failed_at").values_list("run_id", flat=True)[:MOST_RUNS])
+    newest = list(failures.order_by("-failed_at").values_list("run_id", "origin_id")[:MOST_RUNS])
     # The ids are read first. With a subquery, PostgreSQL would look for the replays among all runs.
-    return runs.filter(id__in=[*(newest if counted else []), *replays_of_runs(tenant_id=tenant_id, run_ids=newest)])
+    ids = replays_of_failures(tenant_id=tenant_id, failures=newest)
+    return runs.filter(id__in=[*ids, *(run_id for run_id, _ in newest if counted)])
 
 
 def incident_number(text: str) -> int | None:

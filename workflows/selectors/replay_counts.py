@@ -1,6 +1,8 @@
 """Replays of the runs of incidents, counted once for all pages (docs/reference/incidents.md#replay).
 
-A run and its replays are one piece of work (`selectors/work.py`). A replay of a replay belongs to the first run too.
+A run and its replays are one piece of work (`selectors/work.py`). So a replay of a replay belongs to the first run too.
+The run of an incident can be a replay that failed with a new cause. Each newer run of its work replays it, also if a
+person replayed the original again.
 """
 
 import uuid
@@ -21,10 +23,16 @@ _REPLAYS_OF = """(
     SELECT run.id, run.version, run.status, run.error_code, run.failed_step_path, run.created_at, run.ended_at
     FROM workflow_runs run WHERE run.tenant_id = %(tenant)s AND run.replay_of_id = {above} OFFSET 0
 ) replay"""
+# An original has no older run in its work, so only the start of a replay is read.
+_CREATED_AT = """coalesce((
+    SELECT created_at FROM workflow_runs
+    WHERE tenant_id = %(tenant)s AND id = failure.run_id AND failure.run_id <> failure.origin_id
+), '-infinity')"""
 _GROUPS = f"""
-WITH RECURSIVE counted (incident_id, id, runs) AS (
-    SELECT shown.id, failure.run_id, count(*) OVER (PARTITION BY shown.id) FROM unnest(%(incidents)s::uuid[]) AS shown(id), LATERAL (
-        SELECT run_id FROM workflow_incident_failures
+WITH RECURSIVE counted (incident_id, id, origin_id, created_at, runs) AS (
+    SELECT shown.id, failure.run_id, failure.origin_id, {_CREATED_AT}, count(*) OVER (PARTITION BY shown.id)
+    FROM unnest(%(incidents)s::uuid[]) AS shown(id), LATERAL (
+        SELECT run_id, origin_id FROM workflow_incident_failures
         WHERE tenant_id = %(tenant)s AND is_counted AND incident_id IN (
             SELECT id FROM workflow_incidents
             WHERE tenant_id = %(tenant)s AND (id = shown.id OR merged_into_id = shown.id)
@@ -32,13 +40,15 @@ WITH RECURSIVE counted (incident_id, id, runs) AS (
         ORDER BY failed_at DESC LIMIT %(most)s
     ) failure
 ), replays AS (
-    SELECT counted.incident_id, counted.runs, counted.id AS first_id, replay.* FROM counted, LATERAL {_REPLAYS_OF}
+    SELECT counted.incident_id, counted.runs, counted.id AS first_id, counted.created_at AS first_at, replay.*
+    FROM counted, LATERAL {_REPLAYS_OF}
     UNION ALL
-    SELECT replays.incident_id, replays.runs, replays.first_id, replay.* FROM replays, LATERAL {{next}}
+    SELECT replays.incident_id, replays.runs, replays.first_id, replays.first_at, replay.*
+    FROM replays, LATERAL {{next}}
 ), newest AS (
     SELECT DISTINCT ON (incident_id, first_id, version) *,
         row_number() OVER (PARTITION BY incident_id, first_id ORDER BY created_at DESC, id DESC) = 1 AS is_newest
-    FROM replays ORDER BY incident_id, first_id, version, created_at DESC, id DESC
+    FROM replays WHERE (created_at, id) > (first_at, first_id) ORDER BY incident_id, first_id, version, created_at DESC, id DESC
 )
 SELECT newest.incident_id, newest.version, newest.status, newest.error_code, cause.id, cause.number, count(*),
     count(*) FILTER (WHERE newest.is_newest),
@@ -59,15 +69,16 @@ LEFT JOIN LATERAL (
 GROUP BY newest.incident_id, newest.version, newest.status, newest.error_code, newest.failed_step_path, cause.id,
     cause.number
 ORDER BY count(*) DESC, newest.version
-""".format(above="counted.id", next=_REPLAYS_OF.format(above="replays.id"))  # noqa: S608
+""".format(above="counted.origin_id", next=_REPLAYS_OF.format(above="replays.id"))  # noqa: S608
 _IDS = f"""
 WITH RECURSIVE replays AS (
-    SELECT replay.id FROM unnest(%(runs)s::uuid[]) AS first(id), LATERAL {_REPLAYS_OF}
+    SELECT failure.run_id AS first_id, {_CREATED_AT} AS first_at, replay.id, replay.created_at
+    FROM unnest(%(runs)s::uuid[], %(origins)s::uuid[]) AS failure(run_id, origin_id), LATERAL {_REPLAYS_OF}
     UNION ALL
-    SELECT replay.id FROM replays, LATERAL {{next}}
+    SELECT replays.first_id, replays.first_at, replay.id, replay.created_at FROM replays, LATERAL {{next}}
 )
-SELECT id FROM replays
-""".format(above="first.id", next=_REPLAYS_OF.format(above="replays.id"))  # noqa: S608
+SELECT id FROM replays WHERE (created_at, id) > (first_at, first_id)
+""".format(above="failure.origin_id", next=_REPLAYS_OF.format(above="replays.id"))  # noqa: S608
 
 
 @dataclass(frozen=True)
@@ -155,10 +166,14 @@ def replay_groups(*, tenant_id: uuid.UUID, incidents: Collection[uuid.UUID]) -> 
     return dict(found)
 
 
-def replays_of_runs(*, tenant_id: uuid.UUID, run_ids: Collection[uuid.UUID]) -> list[uuid.UUID]:
-    """Return the ids of all replays of these runs, and of the replays of the replays. Cost: one statement."""
+def replays_of_failures(*, tenant_id: uuid.UUID, failures: Collection[tuple[uuid.UUID, uuid.UUID]]) -> list[uuid.UUID]:
+    """Return the ids of the newer runs of the works of these runs. Cost: one statement.
+
+    Shapes: a failure is the id of a run and the id of the first run of its work.
+    """
+    runs, origins = [run for run, _ in failures], [origin for _, origin in failures]
     with connection.cursor() as cursor:
-        cursor.execute(_IDS, {"tenant": tenant_id, "runs": list(run_ids)})
+        cursor.execute(_IDS, {"tenant": tenant_id, "runs": runs, "origins": origins})
         return [row[0] for row in cursor.fetchall()]
 
 
