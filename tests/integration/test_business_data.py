@@ -13,6 +13,7 @@ from django.urls import reverse
 
 from tests.support.api import Api, error_of
 from tests.support.factories import make_actor, make_token, publish
+from tests.support.list_pages import links_in
 from tests.support.members import member_of
 from tests.support.plans import conditions_of, copies, plan_of
 from tests.support.records import run_record, write
@@ -272,3 +273,22 @@ def test_export_has_the_business_data(formatted: DefinitionVersion) -> None:
 
 def read_stream(response: Any) -> str:
     return b"".join(response.streaming_content).decode()
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+@pytest.mark.parametrize("path", ["amount", "customer.name", "isNew", "due"])
+def test_pages_of_a_list_that_is_sorted_by_business_data_have_each_run_once(
+    version: DefinitionVersion, monkeypatch: pytest.MonkeyPatch, path: str, sign: str
+) -> None:
+    monkeypatch.setattr("workflows.admin.base.TenantAdmin.list_per_page", 2)
+    for amount in (1e-7, 0.1, 2, 2, 1e300, -5.25, 0.30000000000000004):
+        name, due = f"N {amount}", f"2026-11-{20 + int(amount) % 7}"
+        launch(version, {"amount": amount, "customer": {"name": name}, "isNew": amount > 1, "due": due})
+    client, found = member_of(version.tenant), list[Run]()
+    query = f"?definition=payment&o={sign}data.{path}"
+    while query:
+        page = client.get(reverse(LIST) + query)
+        found += page.context["cl"].result_list
+        assert len(found) <= 7
+        query = links_in(page).get("Next", "")
+    assert len({run.id for run in found}) == 7

@@ -114,7 +114,8 @@ def position_text(values: Sequence[Any], *, is_before: bool = False) -> str:
 
 
 def read_time_position(text: str) -> Position | None:
-    return read_position(text, [DateTimeField(), UUIDField()])
+    position = read_position(text, [DateTimeField(), UUIDField()])
+    return None if position is None or position.values[0] is None else position
 
 
 def read_position(text: str, fields: "Sequence[Field[Any, Any]]") -> Position | None:
@@ -136,7 +137,7 @@ def _value(field: "Field[Any, Any]", plain: Any) -> Any:
     """Return the value of a field. Errors: ValueError for a value that PostgreSQL cannot compare with the column."""
     if plain is None:
         return None
-    if not isinstance(plain, str | int):
+    if not isinstance(plain, str | int | float):
         raise ValueError("a value is a text or a number")
     if "\x00" in str(plain):
         raise ValueError("PostgreSQL stores no NUL character")

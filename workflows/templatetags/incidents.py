@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from django import template
 from django.template import Context
+from django.template.defaultfilters import pluralize
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -125,10 +126,9 @@ def incident_work(incident: Incident, replays: ReplayCounts) -> SafeString:
 
     A run and its replays are one piece of work, and its newest run decides.
     """
-    which = (
-        f"the newest {replays.runs:,} runs" if incident.run_count > replays.runs else f"{replays.runs:,} failed runs"
-    )
-    parts = [format_html("Of {}", "1 failed run" if incident.run_count == 1 else which)]
+    newest = "the newest " if incident.run_count > replays.runs else ""
+    number = "failed run" if newest and replays.runs == 1 else f"{replays.runs:,} failed run{pluralize(replays.runs)}"
+    parts = [format_html("Of {}{}", newest, number)]
     if replays.not_replayed:
         parts.append(_runs_link(incident, "never", "", f"{replays.not_replayed:,} not replayed"))
     replayed = _runs_link(incident, "newest", "", f"{replays.total:,} replayed")
