@@ -209,7 +209,7 @@ def test_values_are_shown_in_their_format_also_on_the_page_of_the_run(formatted:
     for words in ("EUR 1,050.00", "To pay", "2026-11-24 09:00 UTC", ">yes<", "12,000", "Rows", "Halden"):
         assert words in shown, words
     page = client.get(reverse("admin:workflows_run_change", args=[run.id])).content.decode()
-    for words in ("To pay</span> <b><bdi>EUR 1,050.00</bdi></b>", "Rows <b><bdi>12,000</bdi></b>"):
+    for words in ("To pay</span> <bdi>EUR 1,050.00</bdi>", "Rows <bdi>12,000</bdi>"):
         assert words in page, words
     viewer = member_of(formatted.definition.tenant, role="viewer")
     assert "1,050" not in viewer.get(reverse("admin:workflows_run_change", args=[run.id])).content.decode()

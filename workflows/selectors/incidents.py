@@ -13,7 +13,13 @@ from django.utils import timezone
 
 from workflows.models import Incident, IncidentFailure, IncidentHour, Run, Tenant
 from workflows.selectors.navigation import CappedCount
-from workflows.selectors.replay_counts import MOST_RUNS, ReplayCounts, newest_replays, replay_groups, replays_of_failures
+from workflows.selectors.replay_counts import (
+    MOST_RUNS,
+    ReplayCounts,
+    newest_replays,
+    replay_groups,
+    replays_of_failures,
+)
 from workflows.statuses import ACTIVE_INCIDENT_STATES, IncidentState
 
 HOURS = 24

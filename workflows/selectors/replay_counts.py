@@ -48,7 +48,8 @@ WITH RECURSIVE counted (incident_id, id, origin_id, created_at, runs) AS (
 ), newest AS (
     SELECT DISTINCT ON (incident_id, first_id, version) *,
         row_number() OVER (PARTITION BY incident_id, first_id ORDER BY created_at DESC, id DESC) = 1 AS is_newest
-    FROM replays WHERE (created_at, id) > (first_at, first_id) ORDER BY incident_id, first_id, version, created_at DESC, id DESC
+    FROM replays WHERE (created_at, id) > (first_at, first_id)
+    ORDER BY incident_id, first_id, version, created_at DESC, id DESC
 )
 SELECT newest.incident_id, newest.version, newest.status, newest.error_code, cause.id, cause.number, count(*),
     count(*) FILTER (WHERE newest.is_newest),

@@ -1,8 +1,8 @@
 """Comparison of all open runs and all schedules of a tenant with Temporal, at the request of an operator.
 
-The reconciler's rules decide what is repaired. The row of the command ledger holds the progress: the positions after the
-last compared run and schedule, and the numbers. A worker compares for one slice, records the progress, and asks for the
-next slice. So each run and each schedule is compared once, and a killed worker loses at most its slice.
+The reconciler's rules decide what is repaired. The row of the command ledger holds the progress: the positions after
+the last compared run and schedule, and the numbers. A worker compares for one slice, records the progress, and asks for
+the next slice. So each run and each schedule is compared once, and a killed worker loses at most its slice.
 
 Source: docs/reference/authority.md#compare-all-now
 """
