@@ -11,10 +11,11 @@ from django.utils import timezone
 
 from tests.support.events import receive
 from tests.support.factories import make_run
-from tests.support.list_pages import links_in
+from tests.support.list_pages import links_in, pager_is_live
 from tests.support.members import member_of
 from tests.support.plans import copies, no_sorts, rows_read
-from workflows.models import Event, Run
+from tests.support.problems import add_incident
+from workflows.models import BulkJob, Event, Run
 from workflows.selectors.keyset import keyset_page, position_text
 
 pytestmark = pytest.mark.usefixtures("no_dispatcher")
@@ -88,6 +89,26 @@ def test_new_rows_move_no_row_to_another_page(tenant: Any) -> None:
     assert f"definition={runs[0].definition_key}" in second
     make_run(tenant, definition_version=runs[0].definition_version)
     assert ids_in(client.get(RUNS + second)) == before
+
+
+@pytest.mark.parametrize("name", ["run", "definition", "incident", "bulkjob"])
+def test_links_to_other_pages_change_with_the_rows_of_a_live_list(tenant: Any, name: str) -> None:
+    """New rows push others from the page. If its links stayed, no page would have these rows."""
+    run = make_run(tenant, status="FAILED", ended_at=timezone.now())
+    job = BulkJob(tenant=tenant, action="replay", actor_type="user", actor_id="1", actor_name="a")
+    if name == "bulkjob":
+        job.save()
+    rows: dict[str, Any] = {
+        "run": (run, {"temporal_workflow_id": "'w' || n"}),
+        "definition": (run.definition, {"key": "'k' || n", "name": "'n' || n"}),
+        "incident": (None, {"number": "n + 1", "fingerprint": "'f' || n"}),
+        "bulkjob": (job, {}),
+    }  # fmt: skip
+    row, columns = rows[name]
+    copies(row or add_incident(run), 50, **columns)
+    page = member_of(tenant).get(reverse(f"admin:workflows_{name}_changelist"))
+    assert "Next" in links_in(page)
+    assert pager_is_live(page)
 
 
 @pytest.mark.usefixtures("small_pages")
