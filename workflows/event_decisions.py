@@ -6,6 +6,7 @@ describes the decision in words of its own.
 Source: docs/reference/events.md#statuses-and-outcomes
 """
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -93,3 +94,20 @@ def limit_text(definition: str, use: str) -> str:
 def archived_text(definition: str) -> str:
     """Return the reason of a start that is skipped, because the definition is archived."""
     return f"the definition {definition} is archived and starts no more runs"
+
+
+# -- Reasons of starts whose input could not be made from the event ----------------------------------------------------
+
+# A corrected event can remove a reason with one of these beginnings.
+MAPPING_FAILED, INPUT_INVALID = "the payload mapping failed", "the payload does not match the schema"
+
+
+def missing_field_text(path: str, expression: str, field: str) -> str:
+    """Return the reason for an expression at `path` of a mapping. The payload does not have the field that it reads."""
+    return f"{path}: `{expression}` has no value: the payload has no `{field}`"
+
+
+def missing_field_in(reason: str) -> str:
+    """Return the field that a reason of `missing_field_text` names, or an empty text."""
+    found = re.search(r": the payload has no `([^`]+)`", reason)
+    return found.group(1) if found else ""

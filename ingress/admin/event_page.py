@@ -44,6 +44,7 @@ WITHOUT_WAIT = (OutcomeCode.NO_WAIT, OutcomeCode.NO_KEY, OutcomeCode.WAIT_CLOSED
 SHOWN_TARGETS = 2
 SHOWN_MISSED_WAITS = 2
 UNDECIDED = (EventOutcome.RECEIVED, EventOutcome.ROUTING, EventOutcome.BUFFERED)
+BUFFERED = (EventOutcome.BUFFERED, EventOutcome.BUFFER_OVER)
 IN_PROGRESS = (DeliveryStatus.PENDING, DeliveryStatus.SENT)
 
 
@@ -84,7 +85,8 @@ class EventPageViews(TenantAdmin):
             closed_waits=[near for near in near_misses if "closed_at" in near and is_unused],
             near_misses=[near for near in near_misses if "closed_at" not in near and is_unused],
             same_type=_same_type(event, rules),
-            **_waiting(event, near_misses),
+            **_waiting(event),
+            shows_buffer=_shows_buffer(trace),
             missed_waits=_missed_waits(event, rules, sees_payloads=actor.sees_payloads),
             commands=list(commands.order_by("-requested_at")) if delivery_ids else [],
             is_live=_is_live(event, trace),
@@ -132,15 +134,22 @@ def _is_live(event: Event, trace: dict[str, Any]) -> bool:
     return any(trace["delivery_counts"].get(status) for status in IN_PROGRESS)
 
 
-def _waiting(event: Event, near_misses: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return how many runs wait for this event type now and are no near miss, if a wait could have taken the event.
+def _shows_buffer(trace: dict[str, Any]) -> bool:
+    """Return True if the buffer time decides: a run can still take the event, or the event had no target."""
+    return trace["outcome"]["status"] in BUFFERED or not trace["delivery_counts"]
+
+
+def _waiting(event: Event) -> dict[str, Any]:
+    """Return how many runs wait for this event type now, if a wait could have taken the event.
+
+    The link beside the number opens a list of the same runs.
 
     Shapes: `has_waiting` (bool), `waiting` (a number as text, or empty). Cost: at most one statement.
     """
     if event.routed_at is None or event.outcome_code not in WITHOUT_WAIT:
         return {"has_waiting": False, "waiting": ""}
     runs = runs_waiting_for(Run.objects.filter(tenant_id=event.tenant_id), event.event_type)
-    found = runs.exclude(id__in=[near["run_id"] for near in near_misses])[: MOST_WAITING + 1].count()
+    found = runs[: MOST_WAITING + 1].count()
     text = "" if not found else f"{found:,}" if found <= MOST_WAITING else f"more than {MOST_WAITING:,}"
     return {"has_waiting": True, "waiting": text}
 
@@ -153,7 +162,8 @@ def _missed_waits(event: Event, rules: Rules, *, sees_payloads: bool) -> list[di
     """
     if event.outcome_code != OutcomeCode.PAYLOAD_REJECTED or not event.correlation_keys:
         return []
-    waits = RunWait.objects.select_related("run").filter(
+    rows = RunWait.objects.select_related("run__definition").defer("run__definition__draft_text")
+    waits = rows.filter(
         tenant_id=event.tenant_id,
         event_name=event.event_type,
         correlation_key__in=event.correlation_keys,
@@ -163,8 +173,10 @@ def _missed_waits(event: Event, rules: Rules, *, sees_payloads: bool) -> list[di
         {
             "run_id": wait.run_id,
             "definition": wait.run.definition_key,
+            "definition_name": wait.run.definition.name,
             "key": EventRedaction(event, rules).key(wait.correlation_key),
             "step_path": wait.step_path,
+            "step_id": wait.step_id,
             "filters": redact_filters(wait.filters, rules) if sees_payloads else [],
         }
         for wait in waits.order_by("opened_at")[:SHOWN_MISSED_WAITS]

@@ -3,20 +3,25 @@
 Source: docs/reference/events.md#routing
 """
 
+import re
 import uuid
 from typing import Any
 
 from workflows.concurrency import slot_use_locked
 from workflows.engine.clock import iso_time, ms_of_datetime
 from workflows.engine.errors import RunError
+from workflows.engine.filters import MISSING, value_at
 from workflows.engine.mapping import expand_dotted, resolve
 from workflows.errors import Conflict, PortalError
 from workflows.event_decisions import (
+    INPUT_INVALID,
+    MAPPING_FAILED,
     RUN_ENDED,
     RUN_ENDED_OR_UNKNOWN,
     RUN_UNKNOWN,
     archived_text,
     limit_text,
+    missing_field_text,
     paused_text,
 )
 from workflows.json_numbers import as_doubles
@@ -36,6 +41,10 @@ from workflows.tenant_starts import StartHeld, require_start_allowed
 # The id of a run is derived from its event and its definition. A redelivery then cannot start a second run.
 RUN_OF_EVENT = uuid.UUID("0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a10")
 
+# An expression that only reads one field of the event's payload.
+PAYLOAD_FIELD = re.compile(r"event\.payload\.(?P<field>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
+# Units: characters. A delivery stores the first characters of its reason only.
+MAX_SHOWN_SOURCE = 120
 
 QUEUED = "the start is queued until the open run with the same concurrency key has ended"
 
@@ -193,10 +202,20 @@ def trigger_input(version: DefinitionVersion, event: Event) -> tuple[dict[str, A
     try:
         payload = trigger_payload(document.get("trigger") or {}, event)
     except RunError as error:
-        return {}, f"the payload mapping failed: {error.message}"
+        return {}, f"{MAPPING_FAILED}: {_mapping_problem(error, event)}"
     ref = document["payloadSchemaRef"]
     problem = payload_problem(payload, tenant_id=version.tenant_id, ref=ref)
-    return payload, f"the payload does not match the schema {ref}: {problem}" if problem else ""
+    return payload, f"{INPUT_INVALID} {ref}: {problem}" if problem else ""
+
+
+def _mapping_problem(error: RunError, event: Event) -> str:
+    """Return the message of the error. It names the expression, and the field if only the payload lacks a field."""
+    details = error.details or {}
+    source, path = details.get("source", ""), details.get("path", "")
+    read = PAYLOAD_FIELD.fullmatch(source)
+    if read and value_at(event.payload, read["field"]) is MISSING:
+        return missing_field_text(path, source, read["field"])
+    return f"{error.message} (`{source}`)" if 0 < len(source) <= MAX_SHOWN_SOURCE else error.message
 
 
 def trigger_payload(trigger: dict[str, Any], event: Event) -> dict[str, Any]:

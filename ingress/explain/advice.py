@@ -11,11 +11,13 @@ from typing import Any, Literal
 
 from ingress.explain.alike import is_almost_the_key
 from ingress.explain.summary import span
+from workflows.event_decisions import INPUT_INVALID, MAPPING_FAILED, missing_field_in
 from workflows.redaction import HIDDEN
 from workflows.statuses import DeliveryStatus, EventOutcome, OutcomeCode, WaitStatus
 
 _IN_PROGRESS = (DeliveryStatus.PENDING, DeliveryStatus.SENT)
 LATE_TO_DO = "If the effect is still needed, send the event to a run that waits now, or start a new run."
+SKIPPED_TO_DO = "Read the reason. If the effect is still needed, send the event again when the reason is gone."
 HELD_TO_DO = "Nothing. The run starts by itself when this reason no longer applies."
 IF_IT_STAYS = "If this text stays, an administrator must check the workers on the page System health."
 # The portal usually needs some seconds. After this time, a worker or a server is probably down.
@@ -59,9 +61,6 @@ _FIXED = {
         "Compare the payload with the reason. If the payload is wrong, send a corrected event.",
         "Send a corrected event…",
     ),
-    OutcomeCode.NOT_STARTED: Advice(
-        to_do="Read the reason. If the effect is still needed, send the event again when the reason is gone."
-    ),
     OutcomeCode.DISCARDED: Advice(to_do="Nothing. If the effect is needed after all, send the event again."),
     **dict.fromkeys(
         (OutcomeCode.DEAD, OutcomeCode.PARTLY_DEAD),
@@ -82,6 +81,8 @@ def advice_of(explained: dict[str, Any], *, now: datetime) -> Advice:
         return replace(_can_be_taken(taker), heading=heading)
     if code in _FIXED:
         return replace(_FIXED[code], heading=heading)
+    if code == OutcomeCode.NOT_STARTED:
+        return replace(_not_started(explained["deliveries"]), heading=heading)
     if code in (OutcomeCode.NOT_ROUTED, OutcomeCode.DELIVERING):
         return replace(_under_way(explained, now), heading=heading)
     if code == OutcomeCode.HELD:
@@ -146,6 +147,20 @@ def _rejected(schema: dict[str, Any] | None) -> Advice:
     where = f"{first['pointer'] or '/'}{': ' + first['message'] if first.get('message') else ''}"
     more = f" There are {len(problems) - 1} more problems below." if len(problems) > 1 else ""
     return _send(f"Ask the sender to correct the payload at {where}.{more}", "Send a corrected event…")
+
+
+def _not_started(deliveries: list[dict[str, Any]]) -> Advice:
+    """Return the advice for skipped starts. A corrected event helps if its payload is the cause."""
+    reasons = [row["reason"] for row in deliveries if row["status"] == DeliveryStatus.SKIPPED and row["reason"]]
+    wrong = next((reason for reason in reasons if reason.startswith((MAPPING_FAILED, INPUT_INVALID))), None)
+    if wrong is None:
+        return Advice(to_do=SKIPPED_TO_DO)
+    field = missing_field_in(wrong)
+    if field:
+        to_do = f"Send the event again with {field}, or ask an author to set a default with coalesce."
+    else:
+        to_do = "Compare the payload with the reason. Send a corrected event, or ask an author to correct the mapping."
+    return _send(to_do, "Send a corrected event…")
 
 
 def _rest(counts: dict[str, int]) -> str:

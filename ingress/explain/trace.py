@@ -134,7 +134,8 @@ def decision_trace_shown(trace: dict[str, Any], sees_payloads: bool) -> dict[str
 def current_waits(tenant_id: uuid.UUID, entries: Iterable[dict[str, Any]]) -> dict[str, RunWait]:
     """Return the present rows of the waits that a stored plan names, by id."""
     ids = {entry["waitId"] for entry in entries}
-    waits = RunWait.objects.select_related("run").filter(tenant_id=tenant_id, id__in=ids) if ids else ()
+    rows = RunWait.objects.select_related("run__definition").defer("run__definition__draft_text")
+    waits = rows.filter(tenant_id=tenant_id, id__in=ids) if ids else ()
     return {str(wait.id): wait for wait in waits}
 
 
@@ -155,7 +156,9 @@ def wait_as_json(entry: dict[str, Any], waits_now: dict[str, RunWait]) -> dict[s
     wait = waits_now.get(entry["waitId"])  # None if retention has deleted the run
     return {
         **wait_then,
+        "step_id": wait.step_id if wait else None,
         "definition": wait.run.definition_key if wait else None,
+        "definition_name": wait.run.definition.name if wait else None,
         "wait_status": wait.status if wait else None,
         "run_status": wait.run.status if wait else None,
         "run_differs": wait is not None and wait.run.drift_found_at is not None,

@@ -3,6 +3,7 @@
 import re
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from django import template
 from django.urls import reverse
@@ -12,6 +13,7 @@ from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from ingress.explain.summary import span
+from workflows.statuses import WaitStatus
 
 register = template.Library()
 
@@ -39,6 +41,19 @@ def _link(keys: dict[str, str], found: re.Match[str]) -> str:
             address, run_id, found.group(1), keys.get(run_id) or found.group(2),
         )
     )  # fmt: skip
+
+
+@register.filter
+def near_miss_title(near_misses: list[dict[str, Any]]) -> str:
+    """Return how many waits almost matched, and how many of them are open now."""
+    count = len(near_misses)
+    waiting = sum(near["wait_status"] == WaitStatus.WAITING for near in near_misses)
+    if count == 1:
+        return f"One {'open' if waiting else 'closed'} wait almost matched (near miss)"
+    if waiting == count:
+        return f"{count} open waits almost matched (near misses)"
+    still = "none" if not waiting else str(waiting)
+    return f"{count} waits almost matched (near misses), {still} of them {'are' if waiting > 1 else 'is'} open"
 
 
 @register.simple_tag

@@ -17,7 +17,8 @@ from tests.support.members import member_of
 from tests.support.statements import sent_statements
 from tests.support.triggers import STATE, TRIGGER
 from workflows.errors import PortalError
-from workflows.models import Definition, Event, EventDelivery, EventType, PayloadSchema, Tenant
+from workflows.models import Definition, Event, EventDelivery, EventType, PayloadSchema, RunWait, Tenant
+from workflows.projections.transaction import projection_writer
 from workflows.statuses import DeliveryStatus
 
 # A worker of another test would deliver pending events while a page is read.
@@ -52,21 +53,53 @@ def test_trace_lists_only_alike_keys_and_says_how_many_runs_wait(tenant: Any, ke
     page = page_of(event)
     assert "No open wait for this event type has a similar key" in page
     assert not [key for key in ("SMS-1", "OTHER-") if key in page]
-    assert re.search(r"wait for this event type now</a>\s+with other keys: 7\.", page)
+    assert "wait for this event type now</a>: 7." in page
     client, url = member_of(tenant), f"{reverse('admin:workflows_run_changelist')}?waits_for=REPLIED"
     assert url in page
     assert {row.run.id for row in client.get(url).context["rows"]} == {wait.run_id for wait in waits}
 
 
-def test_alike_key_is_listed_and_the_other_runs_are_counted(tenant: Any) -> None:
+def test_alike_key_is_listed_and_all_runs_that_wait_are_counted(tenant: Any) -> None:
     for key in ("TCK-4471", "SMS-1", "SMS-2"):
         open_wait(tenant, key=key)
     event = receive(tenant, workflow_correlation_key="TCK-4417")
     event_route(event.id)
     page = page_of(event)
     assert "One open wait almost matched" in page
-    assert re.search(r"with other keys: 2\.", page)
+    assert "wait for this event type now</a>: 3." in page
     assert "SMS-1" not in page
+    assert re.search(r'title="root\.steps\[0\]">\s*<bdi>w</bdi>', page)
+
+
+def test_heading_of_near_misses_says_how_many_waits_are_still_open(tenant: Any) -> None:
+    waits = [open_wait(tenant, key=key) for key in ("TCK-4471", "TCK-4418", "TCK-4416")]
+    event = receive(tenant, workflow_correlation_key="TCK-4417")
+    event_route(event.id)
+    assert "3 open waits almost matched (near misses)" in page_of(event)
+    with projection_writer("test"):
+        RunWait.objects.filter(id=waits[0].id).update(status="CANCELED")
+    assert "3 waits almost matched (near misses), 2 of them are open" in page_of(event)
+    with projection_writer("test"):
+        RunWait.objects.filter(id__in=[wait.id for wait in waits]).update(status="CANCELED")
+    assert "3 waits almost matched (near misses), none of them is open" in page_of(event)
+
+
+def test_start_without_a_field_of_its_mapping_names_the_field_and_offers_a_corrected_event(tenant: Any) -> None:
+    mapping = {"amount": {"$expr": "event.payload.order.amount"}}
+    publish(tenant, STATE, trigger={**TRIGGER, "payloadMapping": mapping})
+    event = receive(tenant, payload={"order": {}})
+    event_route(event.id)
+    events_deliver_due(tenant_id=tenant.id, stop_at=time.monotonic() + 60)
+    event.refresh_from_db()
+    assert event.outcome_code == "not_started"
+    page = page_of(event)
+    reason = "`event.payload.order.amount` has no value: the payload has no `order.amount`"
+    assert f"payloadMapping.amount: {reason}" in page
+    assert "Send the event again with order.amount, or ask an author to set a default with coalesce." in page
+    assert "Send a corrected event…" in page
+    over = {"outcome": "unmatched", "buffered_until": timezone.now() - timedelta(seconds=5)}
+    Event.objects.filter(id=event.id).update(**over)
+    assert "The buffer time ended" not in page_of(event)
 
 
 def test_event_of_a_type_for_which_no_run_waits_says_so(tenant: Any) -> None:

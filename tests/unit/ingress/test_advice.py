@@ -7,8 +7,10 @@ import pytest
 
 from ingress.explain.advice import advice_of
 from ingress.explain.alike import near_misses_ordered
+from workflows.event_decisions import INPUT_INVALID, MAPPING_FAILED, missing_field_text
 from workflows.redaction import HIDDEN
 
+NO_AMOUNT = missing_field_text("payloadMapping.amount", "event.payload.amount", "amount")
 RECEIVED = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
@@ -45,6 +47,10 @@ def delivery(status: str, *, sent: bool = False, held: bool = False, is_paused: 
         "status": status, "created_at": RECEIVED, "sent_at": at, "held_since": RECEIVED if held else None,
         "target": target,
     }  # fmt: skip
+
+
+def skipped(reason: str) -> dict[str, Any]:
+    return {**delivery("skipped"), "reason": reason}
 
 
 def taken_by(**taker: Any) -> dict[str, Any]:
@@ -100,6 +106,19 @@ ALMOST = {"key": "TCK-4471", "replaces": "TCK-4417"}
         (explained(code="started"), "Nothing", "", {}),
         (explained(code="filtered"), "Compare the payload", "send", {}),
         (explained(code="not_started"), "Read the reason", "", {}),
+        (
+            explained(code="not_started", deliveries=[skipped("the definition flow is archived")]),
+            "Read the reason",
+            "",
+            {},
+        ),
+        (
+            explained(code="not_started", deliveries=[skipped(f"{MAPPING_FAILED}: {NO_AMOUNT}")]),
+            "with amount, or ask an author to set a default",
+            "send",
+            {},
+        ),
+        (explained(code="not_started", deliveries=[skipped(f"{INPUT_INVALID} a: b")]), "correct the", "send", {}),
         (explained(code="discarded"), "Nothing", "", {}),
         (explained(near("TCK-4471")), "almost the same (two digits are swapped)", "send", ALMOST),
         (explained(near("X-9"), near("tck-4417")), "tck-4417", "send", {"key": "tck-4417", "replaces": "TCK-4417"}),
