@@ -20,7 +20,7 @@ from tests.support.incident_pages import page_of, preview
 from tests.support.members import member_of
 from tests.support.servers_state import servers
 from tests.support.statements import sent_statements
-from workflows.models import BulkJob, Incident, Run, RunStep
+from workflows.models import ActionInvocation, BulkJob, Incident, Run, RunStep
 from workflows.models.fields import new_id
 from workflows.projections.transaction import projection_writer
 from workflows.services.bulk.jobs import bulk_start
@@ -225,3 +225,29 @@ def test_preview_and_progress_say_that_no_worker_lives_and_what_to_do(
     for text in (" ".join(page.split()) for page in shown):
         assert [name for name in texts if name not in text] == []
         assert texts or all(name not in text for name in (JOB_WAITS, NO_PROGRESS))
+
+
+def test_start_is_refused_with_its_reason_if_the_first_effect_was_recorded_since_the_preview(
+    tenant: Any, incident: Incident, runs: dict[str, Run]
+) -> None:
+    ActionInvocation.objects.filter(tenant=tenant).delete()
+    client = member_of(tenant)
+    job = preview(client, incident)
+    assert 'name="accept_repeats"' not in card_of(client, incident, job)
+    executed(runs["PAY-7"])
+    fields = {"idempotency_key": str(new_id()), "shown_on": "incident"}
+    refused = client.post(f"{page_of(incident)}?preview={job.id}", fields, follow=True).content.decode()
+    name = ActionInvocation.objects.get(tenant=tenant).action_id
+    for text in (
+        "Nothing was started. Tick that a second effect is acceptable.",
+        'name="accept_repeats"',
+        f": {name}@",
+    ):
+        assert text in refused, text
+    job.refresh_from_db()
+    assert job.state == "preview"
+    client.post(
+        f"{page_of(incident)}?preview={job.id}", {**fields, "idempotency_key": str(new_id()), "accept_repeats": "on"}
+    )
+    job.refresh_from_db()
+    assert job.state == "running"

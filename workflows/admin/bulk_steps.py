@@ -24,6 +24,7 @@ from workflows.selectors.incident_page import notes_and_merged
 from workflows.services.bulk.actions import BULK_ACTIONS
 from workflows.services.bulk.first_runs import FIRST_RUN
 from workflows.services.bulk.jobs import BULK_STEPS, bulk_find
+from workflows.services.bulk.preview_facts import preview_facts
 from workflows.services.bulk.results import bulk_outcomes, bulk_preview_again
 from workflows.services.bulk.selectors import bulk_counts
 from workflows.services.incidents.find import incident_find
@@ -124,7 +125,10 @@ class BulkStepViews(TenantAdmin):
         except PortalError as error:
             if error.code in FIELDS_OF_ERRORS:
                 form.add_error(*FIELDS_OF_ERRORS[error.code])
-                return self._page_with_errors(request, bulk_find(actor=actor, job_id=pk), form)
+                job = bulk_find(actor=actor, job_id=pk)
+                if error.code == REPEATS and not preview_facts(job).repeats:  # the preview does not name the actions
+                    messages.error(request, error_text(error))
+                return self._page_with_errors(request, job, form)
             messages.error(request, error_text(error))
         else:
             messages.success(request, _done_text(bulk_find(actor=actor, job_id=pk), step, form.cleaned_data))
