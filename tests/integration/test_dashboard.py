@@ -1,6 +1,7 @@
 """The dashboard: each count equals the rows of the list that it links to, in few statements, for every role."""
 
 import re
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urljoin
 
@@ -215,7 +216,7 @@ def test_charts_and_definitions_count_the_last_24_hours_without_replays(tenant: 
     assert runs.totals == [("Succeeded", 2), ("Failed", 1), ("Canceled", 1)]
     assert (len(runs.columns), events.totals) == (24, [("Delivered", 0), ("Not delivered", 1)])
     (row,) = page.context_data["definitions"]
-    assert (row.open, row.ended, row.failed, row.percent, row.p95 >= HOUR) == (1, 4, 1, 66.6, True)
+    assert (row.open, row.ended, row.failed, row.percent, row.p95 >= HOUR) == (1, 4, 1, Decimal("66.7"), True)
     failed = f"{reverse('admin:workflows_run_changelist')}?problem=failed&amp;definition={row.key}"
     is_open = f"{reverse('admin:workflows_run_changelist')}?definition={row.key}&amp;status__exact=open"
     for link in (failed, is_open):

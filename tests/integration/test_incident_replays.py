@@ -286,6 +286,41 @@ def test_new_cause_of_replays_has_an_incident_and_needs_attention(tenant: Any, i
     assert f'This is another cause: <a href="{page_of(new)}">INC-{new.number}</a>' in text_of(client, page_of(incident))
 
 
+def test_head_and_versions_count_replays_that_failed_with_another_cause_and_those_that_are_open(
+    tenant: Any, incident: Incident
+) -> None:
+    client = member_of(tenant)
+    job = replay(client, incident, "FAILED", "FAILED", "RUNNING")
+    set_run(job.items.order_by("position")[2].new_run_id, ended_at=None)
+    _, new = grow_incidents(tenant)
+    shown = text_of(client, page_of(new))
+    head = shown.split("Last hour:")[1].split("</span>")[0]
+    assert '<b class="tint c-red">2 of 2</b> closed replays failed here (100 %)' in head
+    assert "closed runs failed here" not in head  # a 0 beside new failures
+    versions = shown.split('<table class="mini cards">')[1].split("</table>")[0]
+    assert "only replays failed, 1 open" in versions
+    fail_run(Definition.objects.get(tenant=tenant).published_version, NEW_CAUSE["message"], code=NEW_CAUSE["code"])
+    grow_incidents(tenant)
+    head = text_of(client, page_of(new)).split("Last hour:")[1].split("</span>")[0]
+    for text in ("failed here (100 %), <b", '<b class="tint c-red">1 of 4</b> closed runs failed here (25 %)'):
+        assert text in head, text
+
+
+def test_all_pages_count_the_time_of_a_run_from_its_start(tenant: Any, incident: Incident) -> None:
+    client = member_of(tenant)
+    job = replay(client, incident, "FAILED", "FAILED", "FAILED")
+    new_run, now = job.items.order_by("position")[0].new_run_id, timezone.now()
+    times = [now - timedelta(seconds=seconds) for seconds in (95, 43, 0)]
+    set_run(new_run, **dict(zip(("created_at", "started_at", "ended_at"), times, strict=True)))
+    run_list = reverse("admin:workflows_run_changelist")
+    for address in (
+        page_of(incident), reverse("admin:workflows_bulkjob_change", args=[job.id]), run_list,
+        reverse("admin:workflows_run_change", args=[new_run]),
+        f"{reverse('admin:workflows_definition_change', args=[incident.definition_id])}?tab=starts",
+    ):  # fmt: skip
+        assert ("43 s" in (shown := text_of(client, address)), "95 s</td>" in shown) == (True, False), address
+
+
 def test_preview_names_the_runs_that_are_left_out_with_their_reasons(tenant: Any, incident: Incident) -> None:
     client = member_of(tenant)
     schema = {"type": "object", "required": ["currency"]}

@@ -26,6 +26,7 @@ from workflows.selectors.step_counts import (
     map_numbers,
     step_places,
 )
+from workflows.shares import percent
 from workflows.statuses import RunStatus
 from workflows.templatetags.times import local_time
 
@@ -231,7 +232,7 @@ def _shares(rows: list[MapRow]) -> dict[str, str]:
         chosen, total = row.numbers.branches, sum(row.numbers.branches.values())
         for side in row.node.sides if total else ():
             number = chosen.get(side.name, 0)
-            shares[side.path] = f"{100 * number / total:.0f} % ({number:,})"
+            shares[side.path] = f"{percent(number, total)} % ({number:,})"
     return shares
 
 

@@ -147,7 +147,7 @@ def _run_view(page: RunPage, actor: Actor, request: HttpRequest) -> RunView:
     outline = outline_of(
         definition,
         steps,
-        start=run.started_at or run.created_at,
+        start=run.began_at,
         end=run.ended_at or timezone.now(),
         failed_only=query.get("rows") == "failed",
     )

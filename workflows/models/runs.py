@@ -5,6 +5,8 @@ Temporal holds the authoritative state. Only `workflows.projections` writes thes
 late or repeated record changes nothing.
 """
 
+from datetime import datetime
+
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.fields.json import KT
@@ -236,6 +238,11 @@ class Run(ProjectionRow):
 
     def __str__(self) -> str:
         return f"{self.definition_key}@{self.version} {self.id}"
+
+    @property
+    def began_at(self) -> datetime:
+        """Return the time from which every page counts how long the run takes, as the column `took` does."""
+        return self.started_at or self.created_at
 
     def projection_age_seconds(self) -> float | None:
         """Return the time since the row was last written from Temporal or compared with Temporal.

@@ -5,17 +5,18 @@ The statements read ranges of indexes, with a limit for each hour and each defin
 Source: docs/reference/screens.md#dashboard
 """
 
-import math
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.db import connection
 from django.utils import timezone
 
 from workflows.selectors.attention import FAILED_STATUSES
+from workflows.shares import TENTH, percent
 from workflows.statuses import OPEN_RUN_STATUSES, EventOutcome, RunStatus
 
 HOURS = 24
@@ -138,9 +139,9 @@ class DefinitionActivity:
         return self.succeeded / decided if decided else None
 
     @property
-    def percent(self) -> float | None:
-        """Return the success rate in percent, rounded down, so that only a rate without a failure is 100."""
-        return None if self.success_rate is None else math.floor(self.success_rate * 1_000) / 10
+    def percent(self) -> Decimal | None:
+        decided = self.succeeded + self.failed
+        return percent(self.succeeded, decided, unit=TENTH) if decided else None
 
     @property
     def tone(self) -> str:

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from workflows.models import Incident
 from workflows.selectors.incidents import HOURS, first_hour
+from workflows.shares import percent
 from workflows.statuses import OPEN_RUN_STATUSES
 
 SHOWN_VERSIONS = 5
@@ -23,7 +24,8 @@ MOST_CLOSED = 10_000
 MOST_OPEN = 1_000
 RECENT = timedelta(hours=1)
 
-# Hours and versions are read together. A share compares originals with originals: both parts leave out replays.
+# Hours, versions and the last hour are read together: the row of the last hour has the replays in the columns of open
+# runs and of all failures. A share compares originals with originals: both parts leave out replays.
 _COUNTERS = """
 WITH family AS (
     SELECT id FROM workflow_incidents
@@ -32,8 +34,8 @@ WITH family AS (
     SELECT hour, version, failures FROM workflow_incident_hours
     WHERE tenant_id = %(tenant)s AND failures > 0 AND incident_id IN (SELECT id FROM family)
 ), failed AS (
-    SELECT version, failed_at FROM workflow_incident_failures
-    WHERE tenant_id = %(tenant)s AND is_counted AND run_id = origin_id AND failed_at >= %(since)s
+    SELECT version, failed_at, run_id <> origin_id AS is_replay FROM workflow_incident_failures
+    WHERE tenant_id = %(tenant)s AND is_counted AND failed_at >= %(since)s
       AND incident_id IN (SELECT id FROM family)
     ORDER BY failed_at DESC LIMIT %(most_closed)s
 ), closed AS (
@@ -41,23 +43,28 @@ WITH family AS (
     WHERE tenant_id = %(tenant)s AND definition_id = %(definition)s AND ended_at IS NOT NULL
       AND ended_at >= %(since)s AND replay_of_id IS NULL
     ORDER BY ended_at DESC LIMIT %(most_closed)s
+), replayed AS (
+    SELECT FROM workflow_runs
+    WHERE tenant_id = %(tenant)s AND definition_id = %(definition)s AND ended_at IS NOT NULL
+      AND ended_at >= %(recent)s AND replay_of_id IS NOT NULL
+    ORDER BY ended_at DESC LIMIT %(most_closed)s
 ), opened AS (
     SELECT version, count(*) AS runs FROM (
         SELECT version FROM workflow_runs
         WHERE tenant_id = %(tenant)s AND definition_id = %(definition)s AND status = ANY(%(open)s)
-          AND replay_of_id IS NULL
         LIMIT %(most_open)s
     ) AS first GROUP BY version
 )
 SELECT hour, NULL::int, NULL::timestamptz, '', 0::bigint, 0::bigint, 0::bigint, sum(failures)
 FROM own WHERE hour >= %(begin)s GROUP BY hour
 UNION ALL
-SELECT NULL, NULL, NULL, '', (SELECT count(*) FROM closed WHERE ended_at >= %(recent)s), 0,
-    (SELECT count(*) FROM failed WHERE failed_at >= %(recent)s), 0
+SELECT NULL, NULL, NULL, '', (SELECT count(*) FROM closed WHERE ended_at >= %(recent)s),
+    (SELECT count(*) FROM replayed), (SELECT count(*) FROM failed WHERE failed_at >= %(recent)s AND NOT is_replay),
+    (SELECT count(*) FROM failed WHERE failed_at >= %(recent)s AND is_replay)
 UNION ALL (
     SELECT NULL, version.version, version.published_at, version.published_by_name,
         (SELECT count(*) FROM closed WHERE closed.version = version.version), coalesce(opened.runs, 0),
-        (SELECT count(*) FROM failed WHERE failed.version = version.version),
+        (SELECT count(*) FROM failed WHERE failed.version = version.version AND NOT is_replay),
         coalesce((SELECT sum(failures) FROM own WHERE own.version = version.version), 0)
     FROM workflow_definition_versions version
     LEFT JOIN opened ON opened.version = version.version
@@ -69,22 +76,21 @@ UNION ALL (
 
 @dataclass(frozen=True)
 class Share:
-    """Closed runs without replays, and those of them that failed because of the incidents."""
+    """Closed runs, and those of them that failed because of the incidents. Replays are not counted with originals."""
 
     closed: int
     failed: int
 
     @property
     def percent(self) -> int:
-        """Return the share in percent, rounded down."""
-        return min(100, 100 * self.failed // self.closed) if self.closed else 0
+        return int(percent(min(self.failed, self.closed), self.closed))
 
 
 @dataclass(frozen=True)
 class VersionRow:
     """One version of the definition.
 
-    `share`: its runs since the incident began, or of the last 24 hours if it began later. `open`: its open runs without
+    `share`: its runs since the incident began, or of the last 24 hours if it began later. `open`: its open runs, also
     replays. `failed`: all failures that the incidents count, also those of replays with a new cause.
     """
 
@@ -109,12 +115,16 @@ class Hour:
 
 @dataclass(frozen=True)
 class Failures:
-    """Numbers of the incidents. `since`: beginning of the shares. `recent`: share of the last hour."""
+    """Numbers of the incidents.
+
+    `since`: beginning of the shares. `recent`: share of the last hour. `recent_replays`: the same share of replays.
+    """
 
     since: datetime
     hours: list[Hour]
     versions: list[VersionRow]
     recent: Share
+    recent_replays: Share
 
     most_closed = MOST_CLOSED
 
@@ -146,16 +156,16 @@ def failures_of(incidents: Sequence[Incident]) -> Failures:
         "most": SHOWN_VERSIONS,
     }
     by_hour: dict[datetime, int] = {}
-    versions, recent = [], Share(0, 0)
+    versions, recent, recent_replays = [], Share(0, 0), Share(0, 0)
     with connection.cursor() as cursor:
         cursor.execute(_COUNTERS, values)
         for hour, version, at, by, closed, opened, failed, failures in cursor.fetchall():
             if hour is not None:
                 by_hour[hour] = int(failures)
             elif version is None:
-                recent = Share(closed, failed)
+                recent, recent_replays = Share(closed, failed), Share(opened, int(failures))
             else:
                 versions.append(VersionRow(version, at, by, Share(closed, failed), opened, int(failures)))
     times = [begin + timedelta(hours=number) for number in range(HOURS)]
     hours = [Hour(time, time + timedelta(hours=1), by_hour.get(time, 0)) for time in times]
-    return Failures(since, hours, versions, recent)
+    return Failures(since, hours, versions, recent, recent_replays)

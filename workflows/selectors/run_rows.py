@@ -57,10 +57,6 @@ class RunRow:
         return RETRYING if self.wait is not None and self.wait["kind"] == WaitKind.RETRY else self.run.status
 
     @property
-    def began_at(self) -> datetime:
-        return self.run.started_at or self.run.created_at
-
-    @property
     def step(self) -> str:
         return step_title(self.run)
 

@@ -45,7 +45,7 @@ def run_scopes(run: Run, *, step_path: str = "", iteration: str = "") -> Traced:
     rules = rules_of(run.tenant_id)
     deadline = time.monotonic() + MAX_SECONDS
     target = Position(step_path, iteration) if step_path else None
-    started = run.started_at or run.created_at
+    started = run.began_at
     try:
         traced = scopes_of_run(
             parse_definition(run.definition_version.canonical_text),

@@ -17,6 +17,7 @@ from workflows.errors import Conflict
 from workflows.models import Command, Definition, Notification, Run, TenantMembership
 from workflows.services.definitions.changes import definition_change
 from workflows.services.definitions.pause import set_paused
+from workflows.shares import percent
 from workflows.statuses import CommandAction, Engine, Role, RunStatus
 from workflows.tenancy import tenant_scope
 
@@ -45,7 +46,7 @@ class FailureRate:
 
     @property
     def reason(self) -> str:
-        share = f"{100 * self.failed / self.closed:.0f} %" if self.closed else "0 %"
+        share = f"{percent(self.failed, self.closed)} %"
         return (
             f"{self.failed} of the latest {self.closed} closed runs failed ({share}); the threshold is "
             f"{100 * self.threshold:g} %"
