@@ -4,14 +4,16 @@ from typing import Any
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from tests.support.bulk_jobs import accept_starts, complete_job, end_replays, executed
-from tests.support.factories import make_tenant, publish
+from tests.support.factories import make_run, make_tenant, publish
 from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
 from tests.support.incident_pages import page_of, post, preview, start, text_of
 from tests.support.members import member_of
 from workflows.models import BulkJob, Command, Incident, IncidentNote, Run
 from workflows.models.fields import new_id
+from workflows.selectors import failure_counts
 from workflows.services.bulk.selection import selection_in_words
 
 LIST = "admin:workflows_incident_changelist"
@@ -235,3 +237,19 @@ def test_list_starts_the_preview_and_counts_the_same_incidents_as_the_dashboard(
         assert "Incidents <span" in page
         assert page.split("Incidents <span")[1].split(">")[1].startswith("4")
     assert "1 snoozed</a>" in dashboard
+
+
+def test_no_shares_are_shown_if_older_versions_have_most_of_the_closed_runs(
+    tenant: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table has the newest versions only. The runs that were not read can belong to them."""
+    monkeypatch.setattr(failure_counts, "MOST_CLOSED", 4)
+    monkeypatch.setattr(failure_counts, "SHOWN_VERSIONS", 1)
+    first = publish(tenant, CAPTURE, key="payment")
+    for _ in range(4):
+        make_run(tenant, definition_version=first, status="SUCCEEDED", ended_at=timezone.now())
+    later = publish(tenant, {**CAPTURE, "name": "Capture 2"}, key="payment")
+    fail_run(later)
+    (incident,) = grow_incidents(tenant)
+    found = failure_counts.failures_of([incident])
+    assert (len(found.versions), found.has_shares) == (1, False)

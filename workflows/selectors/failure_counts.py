@@ -25,7 +25,8 @@ MOST_OPEN = 1_000
 RECENT = timedelta(hours=1)
 
 # Hours, versions and the last hour are read together: the row of the last hour has the replays in the columns of open
-# runs and of all failures. A share compares originals with originals: both parts leave out replays.
+# runs and of all failures, and the row of version 0 has the closed runs of all versions. A share compares originals with
+# originals: both parts leave out replays.
 _COUNTERS = """
 WITH family AS (
     SELECT id FROM workflow_incidents
@@ -61,6 +62,8 @@ UNION ALL
 SELECT NULL, NULL, NULL, '', (SELECT count(*) FROM closed WHERE ended_at >= %(recent)s),
     (SELECT count(*) FROM replayed), (SELECT count(*) FROM failed WHERE failed_at >= %(recent)s AND NOT is_replay),
     (SELECT count(*) FROM failed WHERE failed_at >= %(recent)s AND is_replay)
+UNION ALL
+SELECT NULL, 0, NULL, '', (SELECT count(*) FROM closed), 0, 0, 0
 UNION ALL (
     SELECT NULL, version.version, version.published_at, version.published_by_name,
         (SELECT count(*) FROM closed WHERE closed.version = version.version), coalesce(opened.runs, 0),
@@ -118,6 +121,7 @@ class Failures:
     """Numbers of the incidents.
 
     `since`: beginning of the shares. `recent`: share of the last hour. `recent_replays`: the same share of replays.
+    `closed`: runs of all versions that closed since the beginning, at most `MOST_CLOSED`.
     """
 
     since: datetime
@@ -125,12 +129,13 @@ class Failures:
     versions: list[VersionRow]
     recent: Share
     recent_replays: Share
+    closed: int
 
     most_closed = MOST_CLOSED
 
     @property
     def has_shares(self) -> bool:
-        return sum(row.closed for row in self.versions) < MOST_CLOSED
+        return self.closed < MOST_CLOSED
 
     @property
     def failing_versions(self) -> list[VersionRow]:
@@ -156,7 +161,7 @@ def failures_of(incidents: Sequence[Incident]) -> Failures:
         "most": SHOWN_VERSIONS,
     }
     by_hour: dict[datetime, int] = {}
-    versions, recent, recent_replays = [], Share(0, 0), Share(0, 0)
+    versions, recent, recent_replays, all_closed = [], Share(0, 0), Share(0, 0), 0
     with connection.cursor() as cursor:
         cursor.execute(_COUNTERS, values)
         for hour, version, at, by, closed, opened, failed, failures in cursor.fetchall():
@@ -164,8 +169,10 @@ def failures_of(incidents: Sequence[Incident]) -> Failures:
                 by_hour[hour] = int(failures)
             elif version is None:
                 recent, recent_replays = Share(closed, failed), Share(opened, int(failures))
+            elif version == 0:
+                all_closed = closed
             else:
                 versions.append(VersionRow(version, at, by, Share(closed, failed), opened, int(failures)))
     times = [begin + timedelta(hours=number) for number in range(HOURS)]
     hours = [Hour(time, time + timedelta(hours=1), by_hour.get(time, 0)) for time in times]
-    return Failures(since, hours, versions, recent, recent_replays)
+    return Failures(since, hours, versions, recent, recent_replays, all_closed)
