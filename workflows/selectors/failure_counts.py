@@ -25,8 +25,8 @@ MOST_OPEN = 1_000
 RECENT = timedelta(hours=1)
 
 # Hours, versions and the last hour are read together: the row of the last hour has the replays in the columns of open
-# runs and of all failures, and the row of version 0 has the closed runs of all versions. A share compares originals with
-# originals: both parts leave out replays.
+# runs and of all failures, and the row of version 0 has the closed runs of all versions. A share compares originals
+# with originals: both parts leave out replays.
 _COUNTERS = """
 WITH family AS (
     SELECT id FROM workflow_incidents
