@@ -20,14 +20,13 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class First:
-    """The most urgent row: a link, a text after it, a second link, and a code."""
+    """The most urgent row: a link, a text after it, a code, and the end of the sentence."""
 
     label: str
     url: str
     text: str = ""
     code: str = ""
-    second_label: str = ""
-    second_url: str = ""
+    end: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,13 +73,16 @@ def _reason(facts: Facts) -> First:
 
 
 def _failed(facts: Facts) -> First:
-    run, incident = _run(facts, facts["definition"], facts["code"]), facts["incident"]
-    if incident is None:  # the task that groups failures has not read this one yet
-        return run
+    incident = facts["incident"]
+    if incident is None:  # the task that groups failures has read none of them yet
+        return _run(facts, facts["definition"], facts["code"])
     page = reverse("admin:workflows_incident_change", args=[incident["id"]])
-    newest = facts["key"] or "a run without a key"
-    text = f"{facts['definition']}, newest:"
-    return First(f"INC-{incident['number']}", page, text, facts["code"], newest, run.url)
+    code = incident["error_code"] or incident["error_category"]
+    runs, others = incident["runs"], incident["others"]
+    end = f", {runs:,} run{'' if runs == 1 else 's'}"
+    if others:
+        end += f", and {others:,} more incident{'' if others == 1 else 's'}"
+    return First(f"INC-{incident['number']}", page, incident["definition__name"], code, end)
 
 
 def _retry(facts: Facts) -> First:

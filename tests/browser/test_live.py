@@ -15,7 +15,7 @@ from django.utils import timezone
 from tests.support.browser import sign_in
 from tests.support.events import receive
 from tests.support.factories import make_run
-from tests.support.problems import add_failed
+from tests.support.problems import add_failed, add_incident
 from workflows.models import Run, TenantMembership
 from workflows.projections.transaction import projection_writer
 
@@ -197,10 +197,18 @@ def test_dashboard_updates_the_counts(page: Any, site: str, tenant: Any) -> None
     page.goto(f"{site}{reverse('admin:index')}")
     page.get_by_text("Nothing needs attention").wait_for()
     stop_clock(page)
+    # The theme shows messages in such a list. The test adds them, because the dashboard has no message of its own.
+    notes = "<ul><li><p data-live-moment>The job continues.</p></li><li><p>The job failed.</p></li></ul>"
+    page.evaluate("(notes) => document.querySelector('#main').insertAdjacentHTML('afterbegin', notes)", notes)
+    page.locator("#navigation").get_by_role("link", name="Incidents").focus()
+    add_incident(add_failed(tenant))
     make_run(tenant, stuck_since=timezone.now(), stuck_cause="TypeError: <b>no</b>", correlation_key="PAY-1")
     assert LivePage(page, Run()).poll().response().status == 200
     page.get_by_role("link", name="Runs that Temporal cannot move").wait_for()
     assert page.get_by_text("TypeError: <b>no</b>").count() == 1
+    assert page.evaluate("document.activeElement.querySelector('.n').textContent") == "1"  # the focus stays
+    shown = page.get_by_text("The job continues.").count(), page.get_by_text("The job failed.").count()
+    assert shown == (0, 1)
 
 
 def test_ages_grow_between_two_readings(page: Any, site: str, tenant: Any) -> None:

@@ -3,6 +3,7 @@
 Source: docs/reference/screens.md#run-list
 """
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -118,18 +119,24 @@ def test_every_job_request_is_in_the_ledger_and_a_repeated_request_only_once(
 
 
 def test_running_job_waits_for_a_worker_until_one_begins_and_when_its_slice_is_late(
-    tenant: Any, fake_temporal: FakeTemporal
+    tenant: Any, fake_temporal: FakeTemporal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_runs(tenant, 3)
     job = start_job(tenant, rate_per_second=1)
-    assert job_waits_for_worker(job)
-    page = member_of(tenant).get(reverse("admin:workflows_bulkjob_change", args=[job.id])).content.decode()
-    assert ("Waiting for a worker" in page, "celery -A portal worker" in page) == (True, True)
-    listed = member_of(tenant).get(reverse("admin:workflows_bulkjob_changelist") + "?state=running")
-    assert [row["state"] for row in listed.context_data["rows"]] == ["waiting"]
+    client, address = member_of(tenant), reverse("admin:workflows_bulkjob_change", args=[job.id])
+    page = client.get(address)
+    text = page.content.decode()
+    assert ("The job begins." in text, "Waiting for a worker" in text) == (True, False)
+    with monkeypatch.context() as later:
+        later.setattr(BulkJob, "TAKEN_WITHIN", timedelta(0))  # as after 10 s, without a change of the job
+        text = client.get(address, headers={"If-None-Match": f'"{page.context_data["live_version"]}"'}).content.decode()
+        assert ("Waiting for a worker" in text, "celery -A portal worker" in text) == (True, True)
+        assert "The job begins." not in text
+        listed = client.get(reverse("admin:workflows_bulkjob_changelist") + "?state=running")
+        assert [row["state"] for row in listed.context_data["rows"]] == ["waiting"]
     bulk_work(job_id=job.id, seconds=0)
     job = reload_job(job)
     assert (job.state, job_waits_for_worker(job)) == ("running", False)
-    BulkJob.objects.filter(id=job.id).update(next_slice_at=timezone.now() - 2 * claims.LATE)
+    BulkJob.objects.filter(id=job.id).update(next_slice_at=timezone.now() - 2 * BulkJob.TAKEN_WITHIN)
     assert job_waits_for_worker(reload_job(job))
     assert not job_waits_for_worker(bulk_pause(actor=make_actor(tenant), job_id=job.id))

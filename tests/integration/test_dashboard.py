@@ -98,15 +98,17 @@ def test_run_page_and_dashboard_count_the_same_time(tenant: Any) -> None:
         assert text in page.content.decode()
 
 
-def test_newest_failed_run_is_named_with_its_incident(tenant: Any) -> None:
-    shown = add_incident(add_failed(tenant))
-    newest = add_failed(tenant)
-    merged = add_incident(newest, merged_into=shown)
-    first = shown_rows(member_of(tenant))["failed"].first
-    text = f"{newest.definition.name}, newest:"
-    assert (first.label, first.text, first.second_label) == (f"INC-{shown.number}", text, "PAY-1")
+def test_failed_runs_name_the_incident_with_most_of_them(tenant: Any) -> None:
+    runs = [add_failed(tenant) for _ in range(4)]
+    shown = add_incident(runs[0], error_code="NOT_FOUND")
+    merged = add_incident(runs[1], error_code="GONE", merged_into=shown)
+    add_incident(runs[2])  # of a newer failure, but of fewer runs
+    row = shown_rows(member_of(tenant))["failed"]
+    expected = f"INC-{shown.number}", runs[0].definition.name, "NOT_FOUND", ", 2 runs, and 1 more incident"
+    assert (row.first.label, row.first.text, row.first.code, row.first.end) == expected
+    assert (row.count, row.at) == ("4", runs[3].ended_at)  # the time of the newest failure
     Incident.objects.filter(id=merged.id).update(owner_name="not shown")
-    assert shown_rows(member_of(tenant))["failed"].count == "2"
+    assert shown_rows(member_of(tenant))["failed"].count == "4"
 
 
 def test_count_stops_at_the_limit(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,6 +192,8 @@ def test_paused_job_and_earlier_results_stay_on_the_page(tenant: Any, incident: 
     end_replays(complete_job(earlier), "FAILED", "FAILED")
     job = preview(client, incident)
     start(client, job, first_only="on")
+    assert "The job begins." in client.get(page_of(incident)).content.decode()
+    BulkJob.objects.filter(id=job.id).update(next_slice_at=timezone.now() - 2 * BulkJob.TAKEN_WITHIN)
     shown = client.get(page_of(incident)).content.decode()
     for text in (
         "Only the first run starts now.",
@@ -228,10 +230,11 @@ def test_list_starts_the_preview_and_counts_the_same_incidents_as_the_dashboard(
         Incident.objects.filter(tenant=tenant, error_code=code).update(state=state)
     client = member_of(tenant)
     listed, dashboard = (text_of(client, reverse(name)) for name in (LIST, "admin:index"))
-    for page in (listed, dashboard):
+    newest_first, largest_first = ["E", "D", "C", "NOT_FOUND"], ["NOT_FOUND", "E", "D", "C"]
+    for page, order in ((listed, newest_first), (dashboard, largest_first)):
         card = page.split('aria-label="Incidents"' if page is listed else 'aria-labelledby="h-inc"')[1]
         codes = [part.split("</bdi>")[0] for part in card.split("<code><bdi>")[1:]]
-        assert codes == ["E", "D", "C", "NOT_FOUND"]
+        assert codes == order
         assert post(client, incident, "replay").status_code == 302
         assert reverse("admin:workflows_incident_replay", args=[incident.id]) in card
         assert "Incidents <span" in page

@@ -50,6 +50,7 @@ def test_failures_with_one_cause_are_one_incident(tenant: Any) -> None:
     assert [incident_of_run(run) for run in runs] == [found] * 3
     rows, counts = dashboard_incidents(tenant_id=tenant.id)
     assert (counts, counts["new"]) == (incident_counts(tenant_id=tenant.id), 3)
+    assert [row.incident.run_count for row in rows] == [3, 1, 1]  # not the newest failure first
     hours = {row.incident.number: row.hours for row in rows}
     assert (sum(hours[1]), hours[1][-3] + hours[1][-2], len(hours[1])) == (3, 2, 24)
 

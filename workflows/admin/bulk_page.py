@@ -15,7 +15,7 @@ from workflows.models import BulkItem, BulkJob, Run
 from workflows.selectors.bulk_first_runs import first_inputs
 from workflows.selectors.incident_replays import replay_runs
 from workflows.services.bulk.actions import BULK_ACTIONS
-from workflows.services.bulk.claims import job_waits_for_worker
+from workflows.services.bulk.claims import job_begins, job_waits_for_worker
 from workflows.services.bulk.eligibility import INELIGIBLE_REASONS, MAX_CHECKED_INPUTS
 from workflows.services.bulk.jobs import bulk_failures
 from workflows.services.bulk.preview_facts import PreviewFacts, preview_facts
@@ -157,6 +157,7 @@ def progress_context(job: BulkJob, outcomes: dict[str, int]) -> dict[str, Any]:
         "shown_state": shown_state(job),
         "result": result_mark(job.action, outcomes),
         "waits_for_worker": job_waits_for_worker(job),
+        "begins": job_begins(job),
         "started": started,
         "shares": outcome_shares(outcomes),
         "has_failures": bulk_failures(job).exists(),
@@ -181,7 +182,7 @@ def _passed_step(job: BulkJob, run_id: uuid.UUID | None) -> str:
 
 
 def shown_state(job: BulkJob) -> str:
-    """Return the state of a job as a name of `status_marks.BULK`: a job that no worker has begun is not running."""
+    """Return the state of a job as a name of `status_marks.BULK`: a job that no worker takes is not running."""
     return "waiting" if job_waits_for_worker(job) else job.state
 
 

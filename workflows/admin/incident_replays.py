@@ -14,6 +14,7 @@ from workflows.models import BulkItem, BulkJob, Incident, Run
 from workflows.selectors.incident_page import IncidentPage
 from workflows.selectors.incident_replays import VersionReplays, failures_and_replays, replays_by_version
 from workflows.selectors.replay_counts import ReplayCounts, newest_replays, replay_groups
+from workflows.services.bulk.claims import job_begins
 from workflows.services.bulk.results import bulk_outcomes_of, items_worst_first, started_count
 from workflows.services.bulk.selectors import item_label
 from workflows.statuses import BulkOutcome, BulkState
@@ -106,6 +107,7 @@ def _jobs(
             {
                 "job": job,
                 "shown_state": shown_state(job),
+                "begins": job_begins(job),
                 "outcomes": outcomes,
                 "started": started,
                 "result": result_mark(job.action, outcomes),

@@ -3,6 +3,8 @@
 Source: docs/reference/screens.md#run-list
 """
 
+from datetime import timedelta
+
 from django.db import models
 from django.utils import timezone
 
@@ -30,6 +32,9 @@ class BulkJob(TenantRow):
         related_name="replay_jobs",
         help_text="Incident whose runs the job replays.",
     )
+    TAKEN_WITHIN = timedelta(seconds=10)
+    """A worker normally begins a due slice within this time."""
+
     state = models.CharField(max_length=20, choices=BulkState.choices, default=BulkState.PREVIEW)
     rate_per_second = models.FloatField(default=20)
     replay_version = models.CharField(max_length=20, choices=ReplayVersion.choices, default=ReplayVersion.PINNED)

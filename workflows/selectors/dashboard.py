@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import F, IntegerField, OuterRef, QuerySet, Subquery, Value
+from django.db.models import F, IntegerField, JSONField, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, JSONObject, NullIf
 
 from workflows.models import (
@@ -108,6 +108,25 @@ class _Uncompared(Subquery):
     output_field = IntegerField()
 
 
+class _LargestIncident(Subquery):
+    """The incident with most runs of a query, how many of these it has, and the number of further incidents.
+
+    At most `MOST_COUNTED` + 1 runs are read. Runs that no incident shows yet are left out.
+    """
+
+    template = """(
+        SELECT counted.incident || jsonb_build_object('runs', count(*), 'others', count(*) OVER () - 1)
+        FROM (%(subquery)s) counted
+        WHERE counted.incident IS NOT NULL
+        GROUP BY counted.incident ORDER BY count(*) DESC, counted.incident->'number' DESC LIMIT 1
+    )"""
+    output_field = JSONField()
+
+    def __init__(self, runs: QuerySet[Run]) -> None:
+        shown = shown_incident_of_run("id", "number", "definition__name", "error_code", "error_category")
+        super().__init__(runs.values(incident=shown)[: MOST_COUNTED + 1])
+
+
 def dashboard_numbers(*, tenant_id: uuid.UUID) -> Numbers:
     """Return the numbers of the dashboard. Cost: one statement, which reads only ranges of indexes."""
     rows = _problem_rows(tenant_id)
@@ -154,10 +173,11 @@ def _run_problems(tenant_id: uuid.UUID) -> dict[str, ProblemRows]:
         for problem in (RunProblem.UNOWNED, RunProblem.STUCK, RunProblem.STARTING, RunProblem.DRIFT)
     )
     run = {"id": F("id"), "key": F("correlation_key"), "definition": F("definition__name")}
-    failure = {"at": F("ended_at"), "code": F("error_code"), "incident": shown_incident_of_run()}
+    newest = failed.order_by("-ended_at")
+    failure = {"at": F("ended_at"), "code": F("error_code"), "incident": _LargestIncident(newest)}
     return {
         "stuck": (stuck, stuck.order_by("stuck_since"), {**run, "at": F("stuck_since"), "why": F("stuck_cause")}),
-        "failed": (failed, failed.order_by("-ended_at"), {**run, **failure}),
+        "failed": (failed, newest, {**run, **failure}),
         "starting": (starting, starting.order_by("created_at"), {**run, "at": F("created_at")}),
         "drift": (
             drift, drift.order_by("drift_found_at"), {**run, "at": F("drift_found_at"), "why": F("drift_reason")},

@@ -40,11 +40,14 @@ class IncidentRow:
 
 
 def dashboard_incidents(*, tenant_id: uuid.UUID, limit: int = 4) -> tuple[list[IncidentRow], dict[str, int]]:
-    """Return the first active incidents in the order of their list, and `incident_counts`. Cost: three statements."""
+    """Return the first active incidents of their list, and `incident_counts`. Cost: three statements.
+
+    Of these incidents, the one with most runs comes first.
+    """
     active = incidents_shown(tenant_id=tenant_id).filter(state__in=ACTIVE_INCIDENT_STATES)
     first = list(active.annotate(counts=_counts_by_state(tenant_id)).order_by(*NEWEST_FAILURE_FIRST)[:limit])
     counts = first[0].counts if first else incident_counts(tenant_id=tenant_id)
-    return incident_rows(first), counts
+    return incident_rows(sorted(first, key=lambda incident: -incident.run_count)), counts
 
 
 def incidents_shown(*, tenant_id: uuid.UUID) -> QuerySet[Incident]:
@@ -97,13 +100,17 @@ def _counts_by_state(tenant_id: uuid.UUID) -> JSONObject:
     return JSONObject(**{state: CappedCount(shown.filter(state=state), limit=limit) for state in IncidentState.values})
 
 
-def shown_incident_of_run() -> Subquery:
-    """Return the incident that shows the failure of a run of the outer query: its id, number and number of runs."""
+def shown_incident_of_run(*names: str) -> Subquery:
+    """Return the incident that shows the failure of a run of the outer query: its id, number and number of runs.
+
+    `names`: other fields of the incident to return instead.
+    """
     failures = IncidentFailure.objects.filter(
         tenant_id=OuterRef("tenant_id"), run_id=OuterRef("pk"), failed_at=OuterRef("ended_at")
     )
     facts = {
-        name: Coalesce(f"incident__merged_into__{name}", f"incident__{name}") for name in ("id", "number", "run_count")
+        name: Coalesce(f"incident__merged_into__{name}", f"incident__{name}")
+        for name in names or ("id", "number", "run_count")
     }
     return Subquery(failures.values(shown=JSONObject(**facts))[:1])
 

@@ -6,7 +6,19 @@ Source: docs/reference/screens.md#live-updates
 import uuid
 from typing import Any
 
-from django.db.models import BooleanField, Count, ExpressionWrapper, F, Max, OuterRef, Q, QuerySet, Subquery, TextField
+from django.db.models import (
+    BooleanField,
+    Count,
+    Exists,
+    ExpressionWrapper,
+    F,
+    Max,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    TextField,
+)
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
@@ -86,8 +98,9 @@ def bulk_job_version(tenant_id: uuid.UUID, object_id: str, **ignored: Any) -> An
     jobs = _found(BulkJob.objects.filter(tenant_id=tenant_id), object_id)
     first_pending = first_pending.order_by("position")
     return jobs.values_list(
-        "state", "ended_at", "next_slice_at", _first(first_pending, "position"), *_runs_of(tenant_id)
-    ).first()
+        "state", "ended_at", "next_slice_at", ExpressionWrapper(_late(), output_field=BooleanField()),
+        _first(first_pending, "position"), *_runs_of(tenant_id),
+    ).first()  # fmt: skip
 
 
 def bulk_jobs_version(tenant_id: uuid.UUID, **ignored: Any) -> Any:
@@ -98,6 +111,7 @@ def bulk_jobs_version(tenant_id: uuid.UUID, **ignored: Any) -> Any:
     return tenants.values_list(
         _first(jobs.order_by("-created_at"), "id"),
         _first(going, "next_slice_at"),
+        Exists(going.filter(_late())),
         _first(jobs.filter(state=BulkState.PAUSED).order_by("-started_at"), "id"),
         _first(jobs.filter(ended_at__isnull=False).order_by("-ended_at"), "ended_at"),
         *_runs_of(tenant_id),
@@ -145,8 +159,8 @@ def incident_version(tenant_id: uuid.UUID, object_id: str, **ignored: Any) -> An
     incidents = _found(Incident.objects.filter(tenant_id=tenant_id), object_id)
     return incidents.values_list(
         "state", "state_since", "owner_name", "snoozed_for", "run_count", "merged_into", _first(notes, "id"),
-        _first(jobs, "id"), _first(jobs, "state"), _first(jobs, "next_slice_at"), _first(newest, "number"),
-        *_runs_of(tenant_id),
+        _first(jobs, "id"), _first(jobs, "state"), _first(jobs, "next_slice_at"), Exists(jobs.filter(_late())),
+        _first(newest, "number"), *_runs_of(tenant_id),
     ).first()  # fmt: skip
 
 
@@ -240,6 +254,11 @@ def _events_of(tenant_id: uuid.UUID) -> list[Subquery]:
             for status in (DeliveryStatus.PENDING, DeliveryStatus.SENT, DeliveryStatus.DEAD)
         ),
     ]
+
+
+def _late() -> Q:
+    """Return the condition of jobs that no worker takes. Their pages say so without another change."""
+    return Q(state=BulkState.RUNNING, next_slice_at__lt=timezone.now() - BulkJob.TAKEN_WITHIN)
 
 
 def _first(rows: QuerySet[Any], field: str) -> Subquery:

@@ -3,10 +3,12 @@
 // A live element has an id and the attribute data-live. Its data-version is the version of the page that it shows
 // (workflows/admin/live.py). Rows of a list have data-key, so that a row keeps its state when it moves. In an element
 // with data-live-hold, new rows wait behind the button [data-live-new]. An element with data-live-notice, which a script of
-// the theme changes, stays as it is, and the button loads the page again. A part with data-live-own is not changed.
+// the theme changes, stays as it is, and the button loads the page again. A part with data-live-own is not changed. An element with data-live-along, for example the
+// navigation, changes with the page, but has no version and causes no request.
 (() => {
   const FIRST_DELAY = 2000, LAST_DELAY = 30000, SLOWER = 1.5;
   const live = () => [...document.querySelectorAll("[data-live][id]")];
+  const along = () => [...document.querySelectorAll("[data-live-along][id]")];
   const version = () => live().find((element) => element.dataset.version)?.dataset.version ?? "";
   const content = (tag) => tag.split(".")[0];
   let delay = FIRST_DELAY, timer = 0, isLoading = false, problemSince = null, showsAll = false;
@@ -90,7 +92,7 @@
     }
   };
   const swap = (page) => {
-    for (const shown of live()) {
+    for (const shown of [...live(), ...along()]) {
       const fresh = page.getElementById(shown.id);
       if (fresh === null) continue;
       if (shown.hasAttribute("data-live-notice")) notice(shown, fresh);
@@ -99,6 +101,14 @@
     if (showsAll) for (const button of document.querySelectorAll("[data-live-new]")) button.hidden = true;
     showsAll = false;
     document.dispatchEvent(new CustomEvent("live:update"));
+  };
+
+  // A message about what was just done is no longer true when the page has changed.
+  const dismiss = () => {
+    for (const message of document.querySelectorAll("[data-live-moment]")) {
+      const row = message.closest("li");
+      (row.parentElement.childElementCount === 1 ? row.parentElement : row).remove();
+    }
   };
 
   // -- "Live. Read at ..." --
@@ -145,7 +155,9 @@
     if (response.status === 304) return { response, isChanged: false };
     if (!response.ok) throw new Error(`The portal responded with status ${response.status}.`);
     swap(new DOMParser().parseFromString(await response.text(), "text/html"));
-    return { response, isChanged: content(version()) !== content(before) };
+    const isChanged = content(version()) !== content(before);
+    if (isChanged) dismiss();
+    return { response, isChanged };
   };
   const setLoading = (value) => {
     isLoading = value;

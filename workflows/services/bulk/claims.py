@@ -122,15 +122,16 @@ def seconds_to_next_slice(job_id: uuid.UUID) -> float | None:
 
 
 def job_waits_for_worker(job: BulkJob) -> bool:
-    """Return True if a slice of a running job is due and no worker has begun it.
-
-    A job that has just been started waits from its first moment. A later slice waits when it is overdue, because
-    workers are a little late between two slices.
-    """
+    """Return True if a slice of a running job is due, and no worker has begun it within `BulkJob.TAKEN_WITHIN`."""
     if job.state != BulkState.RUNNING or job.next_slice_at is None:
         return False
-    is_new = job.next_slice_at == job.started_at
-    return is_new or job.next_slice_at < timezone.now() - LATE
+    return job.next_slice_at < timezone.now() - BulkJob.TAKEN_WITHIN
+
+
+def job_begins(job: BulkJob) -> bool:
+    """Return True if a job was started a moment ago, and no worker has begun its first slice."""
+    is_new = job.state == BulkState.RUNNING and job.next_slice_at == job.started_at
+    return is_new and not job_waits_for_worker(job)
 
 
 def jobs_overdue() -> list[uuid.UUID]:

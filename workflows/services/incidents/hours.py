@@ -1,4 +1,4 @@
-"""Hourly counters of incidents. They count failures without replays, by incident, hour (UTC) and version."""
+"""Hourly counters of incidents. They count each piece of work once, by incident, hour (UTC) and version."""
 
 import uuid
 from collections import Counter
