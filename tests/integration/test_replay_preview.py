@@ -143,6 +143,9 @@ def test_runs_that_repeat_an_effect_are_left_out_if_the_person_chooses_so(
     assert {run.replay_of_id for run in Run.objects.filter(tenant=tenant, replay_of__isnull=False)} == {
         runs["PAY-6"].id
     }
+    ledger = reverse("admin:workflows_command_changelist")
+    for address in (page, reverse("admin:workflows_bulkjob_changelist"), ledger):
+        assert re.search(r">(<bdi>)?Replay 1 of 8 runs<", client.get(address).content.decode()), address
     left_out = client.get(f"{page}?outcome=left_out").content.decode()
     assert left_out.count("a replay would repeat the effect of an action that is not idempotent") == 7
 

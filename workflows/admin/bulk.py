@@ -21,7 +21,7 @@ from workflows.models import BulkJob
 from workflows.selectors.keyset import keyset_page
 from workflows.selectors.versions import bulk_job_version, bulk_jobs_version
 from workflows.services.bulk.results import bulk_outcomes_of
-from workflows.services.bulk.selectors import working_times
+from workflows.services.bulk.selectors import job_title, left_out_of_job, working_times
 from workflows.status_marks import BULK
 from workflows.statuses import BulkState
 from workflows.templatetags.pointsman import duration
@@ -42,7 +42,8 @@ class BulkJobAdmin(BulkStepViews):
             jobs = jobs.none()
         elif state:
             jobs = jobs.filter(state=state)
-        page = keyset_page(jobs.defer("preview").order_by("-created_at", "-id"), at=request.GET.get("at", ""))
+        jobs = jobs.defer("preview").annotate(left_out=left_out_of_job()).order_by("-created_at", "-id")
+        page = keyset_page(jobs, at=request.GET.get("at", ""))
         context = self.page_context(
             request,
             "Bulk jobs",
@@ -76,8 +77,8 @@ def _problem(request: HttpRequest) -> str:
     return ""
 
 
-def _rows(jobs: Sequence[BulkJob]) -> list[dict[str, Any]]:
-    """Return the jobs with their results and the times in which they worked. Cost: one statement, and one each action.
+def _rows(jobs: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return the jobs, with `left_out`, with their results and the times in which they worked. Cost: one statement, and one each action.
 
     The result of a job is None if it has not started, or if the jobs before it have too many runs to count.
     """
@@ -92,7 +93,13 @@ def _rows(jobs: Sequence[BulkJob]) -> list[dict[str, Any]]:
     worked = working_times([job for job in jobs if job.ended_at is not None])
     results = {job.id: result_parts(job.action, outcomes[job.id]) for job in jobs if job.id in outcomes}
     return [
-        {"job": job, "state": shown_state(job), "result": results.get(job.id), "worked": _text_of(worked.get(job.id))}
+        {
+            "job": job,
+            "title": job_title(job, job.left_out),
+            "state": shown_state(job),
+            "result": results.get(job.id),
+            "worked": _text_of(worked.get(job.id)),
+        }
         for job in jobs
     ]
 

@@ -26,7 +26,7 @@ from workflows.services.bulk.first_runs import FIRST_RUN
 from workflows.services.bulk.jobs import BULK_STEPS, bulk_find
 from workflows.services.bulk.preview_facts import preview_facts
 from workflows.services.bulk.results import bulk_outcomes, bulk_preview_again
-from workflows.services.bulk.selectors import bulk_counts
+from workflows.services.bulk.selectors import bulk_counts, job_title
 from workflows.services.incidents.find import incident_find
 from workflows.services.runs.replay_rules import REPEATS
 from workflows.statuses import BulkItemState, BulkOutcome, BulkState
@@ -73,7 +73,7 @@ class BulkStepViews(TenantAdmin):
         is_preview = job.state == BulkState.PREVIEW
         context = self.page_context(
             request,
-            f"{job.action.title()} {job.total} run{'' if job.total == 1 else 's'}",
+            job_title(job, preview_facts(job).left_out),
             job=job,
             form=form or BulkStartForm(initial={"reason": job.reason}),
             back_address=reverse("admin:workflows_run_changelist"),

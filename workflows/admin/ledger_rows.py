@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from django.template.defaultfilters import pluralize
 from django.urls import reverse
 
 from workflows.event_redaction import EventRedaction
@@ -13,6 +12,7 @@ from workflows.models import BulkJob, Command, Definition, Event, Run
 from workflows.models.fields import short_id
 from workflows.redaction import Rules
 from workflows.services.bulk.selectors import TARGET as BULK_JOB
+from workflows.services.bulk.selectors import job_title, left_out_of_job
 from workflows.status_marks import COMMAND, EVENT, Mark
 from workflows.statuses import CommandAction, EventOutcome
 
@@ -131,9 +131,10 @@ def _runs(ids: set[uuid.UUID], tenant_id: uuid.UUID) -> dict[str, LedgerTarget]:
 
 def _jobs(ids: set[str], tenant_id: uuid.UUID) -> dict[str, LedgerTarget]:
     jobs = BulkJob.objects.filter(tenant_id=tenant_id, id__in=filter(_is_id, ids)).only("action", "total")
+    jobs = jobs.annotate(left_out=left_out_of_job())
     return {
         str(job.id): LedgerTarget(
-            f"{job.action} of {job.total:,} run{pluralize(job.total)}".capitalize(), "", short_id(job.id),
+            job_title(job, job.left_out), "", short_id(job.id),
             reverse("admin:workflows_bulkjob_change", args=[job.id]),
         )
         for job in jobs

@@ -169,7 +169,7 @@ def _similar_url(run: Run) -> str:
         "error_category": run.error_category,
         "error_code": run.error_code,
         "failed_step": run.failed_step_path or "",
-        "replays": WITHOUT_REPLAYS,
+        "replays": "" if run.replay_of_id else WITHOUT_REPLAYS,
     }
     chosen = {name: value for name, value in query.items() if value}
     return f"{reverse('admin:workflows_run_changelist')}?{urlencode(chosen)}"

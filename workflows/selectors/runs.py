@@ -71,7 +71,8 @@ class Count:
 @dataclass(frozen=True)
 class RunCounts:
     """Numbers of rows of a run. `events`: deliveries. `delivered`: deliveries that the run has used. `logs`: without
-    the level debug. `similar`: the other runs of its version that failed in its step with its code, without replays.
+    the level debug. `similar`: the other runs of its version that failed in its step with its code. A run that
+    is no replay is compared with such runs.
     """
 
     events: Count
@@ -289,7 +290,10 @@ def _counted(*, tenant_id: uuid.UUID, run_id: uuid.UUID) -> dict[str, QuerySet[A
 
 
 def _similar(run: Run) -> int:
-    """Return the number of runs that failed like this one. Cost: one statement if the run failed."""
+    """Return the number of runs that failed like this one. Replays are counted only for a replay.
+
+    Cost: one statement if the run failed.
+    """
     if run.status != RunStatus.FAILED:
         return 0
     alike = Run.objects.filter(
@@ -300,6 +304,7 @@ def _similar(run: Run) -> int:
         error_code=run.error_code,
         error_category=run.error_category,
         failed_step_path=run.failed_step_path or "",
-        replay_of__isnull=True,
     )
+    if run.replay_of_id is None:
+        alike = alike.filter(replay_of__isnull=True)
     return alike.exclude(id=run.id)[: COUNT_LIMIT + 1].count()

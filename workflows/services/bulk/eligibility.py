@@ -146,6 +146,8 @@ def repeats_leave_out(job: BulkJob) -> None:
     repeated = repeated_actions(tenant_id=job.tenant_id, run_ids=targets)
     found = runs_with_repeats(tenant_id=job.tenant_id, run_ids=targets, repeated=repeated)
     _mark_codes(job, {item_of[run_id]: REPEATS for run_id in found})
+    facts = job.preview or {}
+    job.preview = {**facts, "left_out": {**facts.get("left_out", {}), REPEATS: len(found)}} if found else job.preview
 
 
 def _chunks(job: BulkJob) -> Iterator[list[_Selected]]:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db.models import Count
+from django.db.models.fields.json import KeyTransform
 
 from workflows.models import BulkItem, BulkJob, Command
 from workflows.models.fields import short_id
@@ -36,6 +37,18 @@ def bulk_split(job: BulkJob) -> dict[str, dict[str, int]]:
         kind, name = ("ineligible", code) if state == BulkItemState.INELIGIBLE else ("by_status", status)
         split[kind][name] = split[kind].get(name, 0) + number
     return split
+
+
+def left_out_of_job() -> KeyTransform:
+    """Return the numbers of the runs that a job leaves out, by code. They are stored in the facts of its preview."""
+    return KeyTransform("left_out", "preview")
+
+
+def job_title(job: BulkJob, left_out: dict[str, int] | None) -> str:
+    """Return the request of a job as a title: `Replay 6 of 41 runs`. `left_out` is the value of `left_out_of_job`."""
+    starts = job.total - sum((left_out or {}).values())
+    of_all = "" if starts == job.total else f"{starts:,} of "
+    return f"{job.action.title()} {of_all}{job.total:,} run{'' if job.total == 1 else 's'}"
 
 
 def item_label(item: BulkItem) -> str:
