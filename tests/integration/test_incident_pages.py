@@ -1,5 +1,6 @@
 """Pages of incidents: list, page, changes, and what a viewer may not do. Source: docs/reference/incidents.md#pages"""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -46,6 +47,23 @@ def test_operator_sees_the_incident_and_its_runs(tenant: Any, incident: Incident
     runs = client.get(f"{reverse('admin:workflows_run_changelist')}?incident=1").content.decode()
     assert "PAY-1" in runs
     assert "PAY-2" in runs
+
+
+def test_newest_failure_says_the_reason_to_those_who_see_payloads(tenant: Any) -> None:
+    version = publish(tenant, CAPTURE)
+    body = '{"error": {"message": "No payment with the id %s exists.", "code": "NOT_FOUND"}}'
+    message = "bank.test responded with status 404."
+    for number, key in enumerate(("PAY-139", "PAY-140")):
+        error = {"category": "ActionError", "code": "HTTP_404", "message": message, "nodePath": "root.steps[0]",
+                 "details": {"status": 404, "body": body % key}}  # fmt: skip
+        fail_run(version, error=error, ended_at=timezone.now() + timedelta(seconds=number - 9))
+    (incident,) = grow_incidents(tenant)
+    reason = f"No payment with the id PAY-140 exists (NOT_FOUND). {message}</bdi>"
+    for address in (page_of(incident), reverse(LIST), reverse("admin:index")):
+        for role, sees in (("operator", True), ("viewer", False)):
+            shown = text_of(member_of(tenant, role=role), address)
+            newest = shown.partition("newest: <")[2]
+            assert (reason in newest[:250], "PAY-140" in shown.split("</main>")[0]) == (sees, sees), (address, role)
 
 
 def test_list_filters_and_refuses_what_it_cannot_read(tenant: Any, incident: Incident) -> None:

@@ -143,7 +143,8 @@ def test_similar_failures_are_those_of_the_linked_list(tenant: Any) -> None:
     failed_call(tenant, {}, key="OTHER-CODE", code="HTTP_500")
     replay = failed_call(tenant, {}, key="A-REPLAY", replay_of=runs[0])
     for run, number in ((runs[0], 2), (replay, 3)):  # the replay fails as the originals do
-        link = re.search(rf'<a href="([^"]+)">{number} other runs failed in this step with the same error</a>', shown(run))
+        found = rf'<a href="([^"]+)">{number} other runs failed in this step with the same error</a>'
+        link = re.search(found, shown(run))
         assert link is not None
         listed = member_of(tenant).get(link.group(1).replace("&amp;", "&")).content.decode()
         assert {f"ALIKE-{number}" in listed for number in range(3)} == {True}

@@ -21,6 +21,7 @@ from workflows.selectors.incidents import (
     incident_number,
     incident_rows,
     incidents_shown,
+    with_newest_error,
 )
 from workflows.selectors.keyset import POSITION_VAR, KeysetPage, keyset_page
 from workflows.selectors.versions import incidents_version
@@ -48,7 +49,7 @@ class IncidentAdmin(IncidentPageViews):
         page = KeysetPage([])
         if not problem:
             wanted = _filtered(incidents_shown(tenant_id=actor.tenant_id), state, chosen)
-            page = keyset_page(wanted.order_by(*NEWEST_FAILURE_FIRST), at=chosen[POSITION_VAR])
+            page = keyset_page(with_newest_error(wanted).order_by(*NEWEST_FAILURE_FIRST), at=chosen[POSITION_VAR])
         kept = {**chosen, "state": state, POSITION_VAR: ""}
         names = Definition.objects.filter(tenant_id=actor.tenant_id).order_by("name").values_list("key", "name")
         context = self.page_context(

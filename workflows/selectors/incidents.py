@@ -44,10 +44,22 @@ def dashboard_incidents(*, tenant_id: uuid.UUID, limit: int = 4) -> tuple[list[I
 
     Of these incidents, the one with most runs comes first.
     """
-    active = incidents_shown(tenant_id=tenant_id).filter(state__in=ACTIVE_INCIDENT_STATES)
+    active = with_newest_error(incidents_shown(tenant_id=tenant_id)).filter(state__in=ACTIVE_INCIDENT_STATES)
     first = list(active.annotate(counts=_counts_by_state(tenant_id)).order_by(*NEWEST_FAILURE_FIRST)[:limit])
     counts = first[0].counts if first else incident_counts(tenant_id=tenant_id)
     return incident_rows(sorted(first, key=lambda incident: -incident.run_count)), counts
+
+
+def with_newest_error(incidents: QuerySet[Incident]) -> QuerySet[Any]:
+    """Annotate incidents with `newest_error`: the error of the newest counted run, or None if it was deleted.
+
+    A failure of a merged incident is not read. PostgreSQL reads two rows by index for each row of the page.
+    """
+    failures = IncidentFailure.objects.filter(
+        tenant_id=OuterRef("tenant_id"), incident=OuterRef("pk"), is_counted=True
+    ).order_by("-failed_at")
+    runs = Run.objects.filter(tenant_id=OuterRef("tenant_id"), id=OuterRef("run_id"))
+    return incidents.annotate(newest_error=Subquery(failures.values(error=Subquery(runs.values("error")[:1]))[:1]))
 
 
 def incidents_shown(*, tenant_id: uuid.UUID) -> QuerySet[Incident]:

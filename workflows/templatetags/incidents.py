@@ -102,6 +102,16 @@ def error_message(context: Context, error: dict[str, Any] | None) -> str:
 
 
 @register.simple_tag(takes_context=True)
+def newest_failure(context: Context, error: Any, message: str) -> str:
+    """Return the message of the newest failure if it says more than the normalised message of its incident.
+
+    It says more for a reader who sees payloads: it has the reason of the response, and the values in the message.
+    """
+    shown = error_message(context, error) if isinstance(error, dict) else ""
+    return "" if shown == error_message(context, {"message": message}) else shown
+
+
+@register.simple_tag(takes_context=True)
 def normalised_message(context: Context, message: str) -> SafeString:
     """Render a normalised message, redacted. The parts that differ between the runs are marked."""
     message = error_message(context, {"message": message})
