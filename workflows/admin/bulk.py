@@ -80,7 +80,8 @@ def _problem(request: HttpRequest) -> str:
 def _rows(jobs: Sequence[Any]) -> list[dict[str, Any]]:
     """Return the jobs of `left_out_of_job` with their results and the times in which they worked.
 
-    Cost: one statement, and one each action. The result of a job is None if it has not started, or if the jobs before it have too many runs to count.
+    The result of a job is None if it has not started, or if the jobs before it have too many runs to count.
+    Cost: one statement, and one each action.
     """
     counted, total = [], 0
     for job in jobs:
