@@ -58,6 +58,7 @@ ANSWERS = {
         "Jonas Weber canceled this run",
         "The cancel took effect 1.7 s later",
         "Customer paid twice",
+        "”. A cancel does not undo the steps",
     ),
     "REF-311": ("Waiting", "Waiting for a person: Approve a refund of EUR 480.00", "Open the task"),
     "INV-2207": ("Waiting", "Waiting until", "The step “Before reminder 2” waits for this time"),

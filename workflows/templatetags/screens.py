@@ -1,9 +1,12 @@
 """Template tags of the parts that all screens share. Source: docs/reference/screens.md#look"""
 
+import re
+from typing import Any
+
 from django import template
 from django.templatetags.static import static
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 
 from workflows.models import BulkJob
 from workflows.status_marks import MARKS, Mark
@@ -12,6 +15,8 @@ from workflows.statuses import BulkOutcome, BulkState, CommandAction
 register = template.Library()
 # Longest foreign value that is shown whole.
 SHOWN_LENGTH = 48
+_NUMBER_WITH_UNIT = re.compile(r"(?<=\d) (?=(?:ms|s|min|h|d|%)(?!\w))")
+_NO_BREAK_SPACE = "\u00a0"
 
 
 @register.simple_tag
@@ -100,3 +105,17 @@ def outcome_chip(value: str, job: BulkJob) -> SafeString:
 def grouped(number: int) -> str:
     """Return a count with separators between groups of three digits: `11,940`."""
     return f"{number:,}"
+
+
+@register.filter
+def breakable(text: Any, after: str) -> SafeString:
+    """Render a name or an address that the browser may break after these characters. Two of them stay together."""
+    signs = re.escape(after)
+    parts = re.split(rf"(?<=[{signs}])(?![{signs}])", str(text))
+    return format_html_join(mark_safe("<wbr>"), "{}", ((part,) for part in parts))
+
+
+@register.filter
+def kept_units(text: str) -> str:
+    """Return the text with a no-break space between each number and its unit."""
+    return _NUMBER_WITH_UNIT.sub(_NO_BREAK_SPACE, text)
