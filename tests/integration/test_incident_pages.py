@@ -62,7 +62,7 @@ def test_newest_failure_says_the_reason_to_those_who_see_payloads(tenant: Any) -
     for address in (page_of(incident), reverse(LIST), reverse("admin:index")):
         for role, sees in (("operator", True), ("viewer", False)):
             shown = text_of(member_of(tenant, role=role), address)
-            newest = shown.partition("newest: <")[2]
+            newest = shown.partition("Newest: <")[2]
             assert (reason in newest[:250], "PAY-140" in shown.split("</main>")[0]) == (sees, sees), (address, role)
 
 

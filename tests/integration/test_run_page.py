@@ -142,7 +142,8 @@ def test_similar_failures_are_those_of_the_linked_list(tenant: Any) -> None:
     runs = [failed_call(tenant, {}, key=f"ALIKE-{number}") for number in range(3)]
     failed_call(tenant, {}, key="OTHER-CODE", code="HTTP_500")
     replay = failed_call(tenant, {}, key="A-REPLAY", replay_of=runs[0])
-    for run, number in ((runs[0], 2), (replay, 3)):  # the replay fails as the originals do
+    failed_call(tenant, {}, key="A-REPLAY-TOO", replay_of=runs[1])
+    for run, number in ((runs[0], 2), (replay, 4)):  # the replay is also compared with the other replay
         found = rf'<a href="([^"]+)">{number} other runs failed in this step with the same error</a>'
         link = re.search(found, shown(run))
         assert link is not None
