@@ -86,7 +86,7 @@ def test_run_is_shown_and_found_by_its_key_and_parts_of_a_job_are_left_out(tenan
         ("cancel", run.definition.name, "PAY-1<b>", short),
         ("replay", run.definition.name, "PAY-1<b>", short),
     )
-    runs = f"{job.action} of {job.total} run{'s' if job.total > 1 else ''}".capitalize()
+    runs = f"{job.action} {job.total} run{'s' if job.total > 1 else ''}".capitalize()
     assert shown()[:2] == [cancel, ("bulk", runs, "", str(job.id)[:18])]
     assert shown("?parts=shown")[:2] == [replay, cancel]
     assert shown("?q=PAY-1%3Cb%3E") == [replay, cancel]

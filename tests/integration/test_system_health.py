@@ -87,18 +87,19 @@ def test_age_of_the_rows_is_unknown_without_a_worker(tenant: Any, settings: Any,
 @pytest.mark.parametrize(
     ("state", "sentence"),
     [
-        (servers(), "Everything works."),
-        (servers(polled=(125, 1)), r"Temporal workers do not poll since \d\d:\d\d."),
-        (servers(polled=None), "Temporal does not respond."),
-        (servers(workers=0), "No Celery worker runs."),
-        (servers(workers=None), "Redis does not respond."),
-        (servers(polled=None, workers=None), "Temporal does not respond. Redis does not respond."),
+        ({}, "Everything works."),
+        ({"polled": (125, 1)}, r"Temporal workers do not poll since \d\d:\d\d."),
+        ({"polled": None}, "Temporal does not respond."),
+        ({"workers": 0}, "No Celery worker runs."),
+        ({"workers": None}, "Redis does not respond."),
+        ({"polled": None, "workers": None}, "Temporal does not respond. Redis does not respond."),
     ],
 )
 def test_one_sentence_says_whether_the_system_works(
-    tenant: Any, monkeypatch: pytest.MonkeyPatch, state: Any, sentence: str
+    tenant: Any, monkeypatch: pytest.MonkeyPatch, state: dict[str, Any], sentence: str
 ) -> None:
-    monkeypatch.setattr(system_health, "_read_servers", lambda: state)
+    now = servers(**state)
+    monkeypatch.setattr(system_health, "_read_servers", lambda: now)
     client = member_of(tenant, role=Role.VIEWER)
     for page in (dashboard(client), client.get(reverse("admin:health"))):
         shown = page.content.decode().partition('<p class="overall')[2].partition("</p>")[0].partition(">")[2]
