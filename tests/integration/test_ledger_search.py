@@ -24,6 +24,9 @@ from workflows.selectors import ledger_search as search
 from workflows.services.bulk.jobs import bulk_pause, bulk_resume, bulk_start, bulk_stop
 from workflows.statuses import CommandAction, CommandState, Role
 
+# Workers of another test would do the bulk jobs and decide the events of these tests.
+pytestmark = pytest.mark.usefixtures("no_dispatcher")
+
 PAGE = "/admin/workflows/command/"
 
 

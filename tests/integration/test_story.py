@@ -5,8 +5,7 @@ from typing import Any
 from django.urls import reverse
 
 from tests.support.members import member_of
-from tests.support.story.places import story_ids
-from workflows.models import DefinitionVersion, EventDelivery, HumanTask, Incident, Run
+from workflows.models import Definition, DefinitionVersion, EventDelivery, HumanTask, Incident, Run
 from workflows.selectors.step_counts import map_numbers, open_runs
 from workflows.services.runs.replay_rules import repeated_actions
 
@@ -49,10 +48,10 @@ def test_a_replay_of_the_story_repeats_the_reservations(story: Any) -> None:
 
 
 def test_the_map_names_the_incident_of_its_worst_step_once(story: Any) -> None:
-    ids = story_ids(story)
-    page, incident = (
-        reverse(f"admin:workflows_{model}_change", args=[ids[model]]) for model in ("definition", "incident")
-    )
+    definition = Definition.objects.get(tenant=story.tenant, key="payment-capture")
+    worst = Incident.objects.get(tenant=story.tenant, definition=definition, error_code="NOT_FOUND")
+    page = reverse("admin:workflows_definition_change", args=[definition.id])
+    incident = reverse("admin:workflows_incident_change", args=[worst.id])
     for tab in ("map", "versions"):
         shown = member_of(story.tenant).get(page, {"version": 2, "tab": tab}).content.decode()
         assert shown.count(f'href="{incident}"') == 1, tab
