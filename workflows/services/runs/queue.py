@@ -18,7 +18,7 @@ from workflows.models import Command, Run
 from workflows.services.runs.control import run_cancel
 from workflows.services.runs.keys import start_check
 from workflows.services.runs.launch import run_end_unstarted, run_start_workflow
-from workflows.statuses import CommandAction, CommandState, TriggerType
+from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, TriggerType
 from workflows.temporal import gateway
 
 logger = logging.getLogger(__name__)
@@ -66,17 +66,31 @@ def holder_cancel(run: Run, holder: Run) -> None:
     """Request the cancel of the run that holds the key of a queued start, if the definition says `cancelOldest`.
 
     The request has a row in the command ledger. If it is refused, the next check of the queue repeats it.
+
+    Idempotency: several workers can check the queue at once. The idempotency key lets only one of them send the
+    request. A repeat after a refusal has a new key, because the ledger returns the refusal for the old key.
     """
     rule = run.definition.concurrency or {}
     if rule.get("onConflict") != OnConflict.CANCEL_OLDEST or holder.queued_until is not None:
         return
-    if Command.objects.filter(run=holder, action=CommandAction.CANCEL, state__in=OPEN_COMMANDS).exists():
+    # One statement reads the states and the keys. Between two statements, another worker could write its row.
+    cancels = list(
+        Command.objects.filter(tenant_id=run.tenant_id, run=holder, action=CommandAction.CANCEL).values_list(
+            "state", "idempotency_key"
+        )
+    )
+    if any(state in OPEN_COMMANDS for state, _ in cancels):
         return
+    # The run can have ended since the check of the queue. Its end also closes the cancel that was open.
+    if not Run.objects.filter(tenant_id=run.tenant_id, id=holder.id, status__in=OPEN_RUN_STATUSES).exists():
+        return
+    key = f"cancel-oldest:{holder.id}"
     try:
         run_cancel(
             actor=system_actor(run.tenant_id, name="concurrency key"),
             run_id=holder.id,
             reason=f"the run {run.id} with the same concurrency key was started",
+            idempotency_key=f"{key}:{sum(used.startswith(key) for _, used in cancels)}",
         )
     except PortalError as error:
-        logger.warning("run %s waits for run %s, whose cancel was refused: %s", run.id, holder.id, error)
+        logger.warning("run %s waits for run %s, whose cancel was not accepted: %s", run.id, holder.id, error)
