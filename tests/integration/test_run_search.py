@@ -15,12 +15,13 @@ from tests.support.api import Api
 from tests.support.events import open_wait, receive
 from tests.support.factories import make_run, make_token
 from tests.support.members import member_of
-from tests.support.plans import conditions_of, copies, rows_read
+from tests.support.plans import conditions_of, copies, indexes_read, rows_read
 from workflows.models import EventDelivery, Run
 from workflows.models.fields import FOLDED_LENGTH, short_id
 from workflows.projections.transaction import projection_writer
 from workflows.selectors.run_search import (
     first_runs_by_term,
+    ranges_by_term,
     runs_by_term,
     runs_of_event,
     runs_with_key,
@@ -129,6 +130,13 @@ def test_searches_use_indexes_as_the_role_of_the_application(tenant: Any) -> Non
     for term in ("PAY-1234", "1234", "none", "flow-77", "0193a1b2"):
         first = partial(first_runs_by_term, tenant_id=tenant.id, term=term, number=6)
         assert max(rows_read(tenant, first, table) for table in ("workflow_runs", "workflow_run_waits")) <= 50, term
+
+
+def test_search_reads_the_runs_of_an_event_by_the_index_of_events(tenant: Any) -> None:
+    """In a join with events, PostgreSQL can read all runs, because it assumes that many of them have the event."""
+    copies(make_run(tenant), 2_000, temporal_workflow_id="'run-' || n")
+    indexes = indexes_read(tenant, lambda: ranges_by_term(Run.objects.all(), tenant_id=tenant.id, term="none"))
+    assert any(name.startswith("workflow_runs_event_id") for name in indexes), indexes
 
 
 def test_filter_of_the_api_by_key_finds_runs_and_waits(tenant: Any) -> None:

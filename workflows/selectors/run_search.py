@@ -7,7 +7,7 @@ costs no more than a search that finds one run.
 import uuid
 from typing import Any
 
-from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
+from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Subquery, Value, When
 
 from workflows.models import Event, EventDelivery, Run, RunWait
 from workflows.models.fields import FOLDED_LENGTH, folded, folded_prefix, folded_suffix
@@ -139,16 +139,19 @@ def id_begins_with(prefix: str) -> Q:
 
 
 def _ids_of(tenant_id: uuid.UUID, term: str) -> list[uuid.UUID]:
-    """Return the ids of the runs that another text than their key leads to, and at most one more than `MOST_IDS`."""
-    runs, events = Run.objects.filter(tenant_id=tenant_id), Event.objects.filter(tenant_id=tenant_id, event_id=term)
+    """Return the ids of the runs that another text than their key leads to, and at most one more than `MOST_IDS`.
+
+    The event is a scalar subquery. With a join, PostgreSQL may assume that many runs have the event, and read all runs.
+    """
+    runs = Run.objects.filter(tenant_id=tenant_id)
+    # At most one event has the id.
+    event = Subquery(Event.objects.filter(tenant_id=tenant_id, event_id=term, occupies_id=True).values("id")[:1])
     found = (
         RunWait.objects.filter(tenant_id=tenant_id, correlation_key=term)
         .values_list("run_id")
         .union(
-            EventDelivery.objects.filter(
-                tenant_id=tenant_id, run__isnull=False, event__in=events.filter(occupies_id=True)
-            ).values_list("run_id"),
-            runs.filter(event__in=events.filter(occupies_id=True)).values_list("id"),
+            EventDelivery.objects.filter(tenant_id=tenant_id, run__isnull=False, event=event).values_list("run_id"),
+            runs.filter(event=event).values_list("id"),
             runs.filter(temporal_workflow_id=term).values_list("id"),
             *([runs.filter(id=uuid.UUID(term)).values_list("id")] if _is_uuid(term) else []),
         )
