@@ -12,12 +12,13 @@ from typing import Any
 
 from workflows.key_likeness import SAME, UNLIKE, Likeness, key_likeness
 from workflows.redaction import HIDDEN
+from workflows.statuses import WaitStatus
 
 _HIDDEN_RANK = 1_000
 
 
 def near_misses_ordered(near_misses: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the near misses with an alike key, the most alike key first.
+    """Return the near misses with an alike key, the most alike key first. Of equally alike keys, open waits are first.
 
     A wait with another key is left out, and so is every wait with a key if the event has none. A hidden key is kept,
     because it cannot be compared. `keys` are the keys of the event as the reader sees them.
@@ -26,7 +27,8 @@ def near_misses_ordered(near_misses: Sequence[dict[str, Any]], keys: Sequence[st
     """
     shown = [key for key in keys if key != HIDDEN]
     ranked = [_compared(near, shown) for near in near_misses if keys]
-    ranked.sort(key=lambda pair: pair[0])  # stable: waits of the same rank keep the order of routing
+    # Stable: waits of the same rank keep the order of routing.
+    ranked.sort(key=lambda pair: (pair[0], pair[1].get("wait_status") != WaitStatus.WAITING))
     return [near for rank, near in ranked if rank != UNLIKE]
 
 

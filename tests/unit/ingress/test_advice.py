@@ -182,3 +182,11 @@ def test_near_misses_are_alike_and_ordered_by_the_keys_that_the_reader_sees() ->
     ]
     assert near_misses_ordered(given, []) == []
     assert [row["likeness"] for row in near_misses_ordered(given, [HIDDEN])] == [None] * 5
+
+
+def test_open_waits_come_before_closed_ones_with_keys_that_are_as_much_alike() -> None:
+    given = [near("TCK-4418", wait_status="RESOLVED"), near("TCK-4416"), near("TCK-4471", wait_status="CANCELED")]
+    ordered = near_misses_ordered(given, ["TCK-4417"])
+    assert [(found["key"], found["wait_status"]) for found in ordered] == [
+        ("TCK-4471", "CANCELED"), ("TCK-4416", "WAITING"), ("TCK-4418", "RESOLVED"),
+    ]  # fmt: skip
