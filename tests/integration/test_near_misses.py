@@ -103,6 +103,14 @@ def test_rejected_events_and_other_types_with_the_key_are_near_misses(tenant: An
     assert not {ids["REPLID"], ids["PAYMENT_SETTLED"]} & {near.event_id for near in near_misses_of(wait, hidden).rows}
 
 
+def test_event_with_the_key_of_another_run_is_no_near_miss(tenant: Any) -> None:
+    wait, other = open_wait(tenant, key="TCK-4474"), open_wait(tenant, key="TCK-4473")
+    event = receive(tenant, workflow_correlation_key="TCK-4473")
+    Event.objects.filter(id=event.id).update(outcome="rejected", outcome_code="payload_rejected")
+    assert near_misses_of(wait).rows == []
+    assert [near.event_id for near in near_misses_of(other).rows] == [event.id]
+
+
 def test_hidden_key_is_not_compared(tenant: Any) -> None:
     Tenant.objects.filter(id=tenant.id).update(redaction_rules=["*iban*", "workflow_correlation_key"])
     wait = open_wait(tenant, key="AT-4471")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Case, Exists, OuterRef, QuerySet, Value, When
+from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 
 from workflows.event_outcomes import IN_PROGRESS
 from workflows.event_redaction import EventRedaction
@@ -113,7 +113,10 @@ def _refused(delivery: EventDelivery, rules: Rules, sees_payloads: bool) -> Near
 
 
 def _candidates(wait: RunWait) -> QuerySet[Event]:
-    """Return the newest events of this type, and events whose key is that of the wait or a variant of it."""
+    """Return the newest events of this type, and events whose key is that of the wait or a variant of it.
+
+    Events for another run are left out.
+    """
     since = wait.opened_at - NEAR_MISS_SPAN
     events = Event.objects.filter(tenant_id=wait.tenant_id, event_type=wait.event_name, received_at__gte=since)
     newest = events.order_by("-received_at").values("id")[:READ_EVENTS]
@@ -128,11 +131,16 @@ def _candidates(wait: RunWait) -> QuerySet[Event]:
     reached = EventDelivery.objects.filter(
         tenant_id=wait.tenant_id, event=OuterRef("pk"), status__in=[DeliveryStatus.MATCHED, DeliveryStatus.STARTED]
     )
+    # An event with the key of another run was meant for that run.
+    of_others = RunWait.objects.filter(
+        tenant_id=wait.tenant_id, event_name=OuterRef("event_type"), correlation_key=OuterRef("correlation_key")
+    ).exclude(run=wait.run_id)
     return (
         Event.objects.only(*_FIELDS)
         .filter(tenant_id=wait.tenant_id, id__in=newest.union(alike, of_other_types))
         .exclude(outcome__in=[EventOutcome.DELIVERED, EventOutcome.PARTLY_DELIVERED])
         .exclude(Exists(reached))
+        .exclude(Exists(of_others), ~Q(correlation_key=wait.correlation_key))
     )
 
 
