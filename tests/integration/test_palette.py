@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.support.factories import make_run, make_tenant
 from tests.support.members import member_of
-from tests.support.plans import copies, rows_read
+from tests.support.plans import copies, no_sorts, rows_read
 from tests.support.statements import sent_statements
 from tests.support.story.places import story_run
 from workflows.models import BulkJob, Command, Definition, Event, HumanTask, Incident, Schedule
@@ -97,7 +97,8 @@ def test_search_needs_at_most_12_statements_and_reads_few_rows(tenant: Any) -> N
     with sent_statements() as statements:
         assert len(found(client, "review")) == 6
     assert len(statements) <= 12, "\n".join(statements)
-    assert rows_read(tenant, lambda: client.get("/admin/search/", {"s": "zzz"}), "workflow_tasks") <= 2 * 500 + 100
+    with no_sorts():
+        assert rows_read(tenant, lambda: client.get("/admin/search/", {"s": "zzz"}), "workflow_tasks") <= 2 * 500 + 100
 
 
 def test_another_tenant_finds_nothing_of_the_story(story: Any) -> None:
