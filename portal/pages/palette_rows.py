@@ -7,8 +7,7 @@ import uuid
 from collections import defaultdict
 from typing import Any
 
-from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import BooleanField, Case, CharField, F, Func, Q, QuerySet, Value, When
+from django.db.models import Case, CharField, F, Q, QuerySet, Value, When
 from django.db.models.functions import Cast, Coalesce, Concat, NullIf
 
 from workflows.models import BulkJob, Command, Definition, HumanTask, Incident, Schedule
@@ -32,9 +31,7 @@ def named_rows(*, tenant_id: uuid.UUID, term: str, number: int) -> dict[str, lis
     """
     own, has_id = {"tenant_id": tenant_id}, id_begins_with(term)
     first_open = HumanTask.objects.filter(**own, status__in=OPEN_TASK_STATUSES).order_by("due_at", "id")
-    # With an array, PostgreSQL reads these tasks by their ids. With IN, it may scan all tasks.
-    ids = ArraySubquery(first_open.values("id")[:MOST_TASKS])
-    is_first = Q(Func("id", ids, template="%(expressions)s)", arg_joiner=" = ANY(", output_field=BooleanField()))
+    is_first = Q(id__in=first_open.values("id")[:MOST_TASKS])
     in_incident = Q(error_code__icontains=term) | Q(step_name__icontains=term) | Q(step_id__icontains=term)
     step = Coalesce(NullIf("step_name", Value("")), F("step_id"))
     parts = [

@@ -132,11 +132,12 @@ def test_searches_use_indexes_as_the_role_of_the_application(tenant: Any) -> Non
         assert max(rows_read(tenant, first, table) for table in ("workflow_runs", "workflow_run_waits")) <= 50, term
 
 
-def test_search_reads_the_runs_of_an_event_by_the_index_of_events(tenant: Any) -> None:
+def test_search_for_a_text_that_is_no_event_id_reads_no_runs_by_events(tenant: Any) -> None:
     """In a join with events, PostgreSQL can read all runs, because it assumes that many of them have the event."""
-    copies(make_run(tenant), 2_000, temporal_workflow_id="'run-' || n")
+    make_run(tenant)
     indexes = indexes_read(tenant, lambda: ranges_by_term(Run.objects.all(), tenant_id=tenant.id, term="none"))
-    assert any(name.startswith("workflow_runs_event_id") for name in indexes), indexes
+    # The only read of runs is for the workflow id.
+    assert len([name for name in indexes if name.startswith("workflow_runs_")]) == 1, indexes
 
 
 def test_filter_of_the_api_by_key_finds_runs_and_waits(tenant: Any) -> None:

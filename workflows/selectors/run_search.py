@@ -7,13 +7,15 @@ costs no more than a search that finds one run.
 import uuid
 from typing import Any
 
-from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 
 from workflows.models import Event, EventDelivery, Run, RunWait
 from workflows.models.fields import FOLDED_LENGTH, folded, folded_prefix, folded_suffix
 from workflows.selectors.best_first import best_first
 from workflows.statuses import DeliveryStatus
 
+# Conditions of a search, each with the order of its index.
+Ranges = list[tuple[Q, tuple[str, ...]]]
 MOST_IDS = 1000
 # Shortest text that is compared with the end of keys. A shorter one is the end of too many keys.
 SHORTEST_END = 3
@@ -39,26 +41,36 @@ def runs_of_event(runs: QuerySet[Run], *, tenant_id: uuid.UUID, event_id: str) -
     return runs.filter(id__in=started.union(taken))
 
 
-def runs_by_term(runs: QuerySet[Run], *, tenant_id: uuid.UUID, term: str) -> QuerySet[Run]:
+def search_ranges(*, tenant_id: uuid.UUID, term: str) -> Ranges:
+    """Return the conditions of the search, each with the order of its index. Cost: two statements."""
+    return _ranges(tenant_id, term.strip())
+
+
+def runs_by_term(
+    runs: QuerySet[Run], *, tenant_id: uuid.UUID, term: str, ranges: Ranges | None = None
+) -> QuerySet[Run]:
     """Return the runs that the search of the run list finds.
 
     These are the runs whose correlation key begins or ends with the text in any letter case. They are also the runs
     with this id or beginning of an id, workflow id, definition key, wait key or event id.
 
-    Cost: one statement before the statement of the list.
+    Cost: two statements before the statement of the list, or none with the `ranges` of `search_ranges`.
     """
     wanted = Q()
-    for condition, _ in _ranges(tenant_id, term.strip()):
+    for condition, _ in ranges or search_ranges(tenant_id=tenant_id, term=term):
         wanted |= condition
     return runs.filter(wanted)
 
 
-def ranges_by_term(runs: QuerySet[Run], *, tenant_id: uuid.UUID, term: str) -> list[QuerySet[Run]]:
+def ranges_by_term(
+    runs: QuerySet[Run], *, tenant_id: uuid.UUID, term: str, ranges: Ranges | None = None
+) -> list[QuerySet[Run]]:
     """Return the runs of `runs_by_term` as ranges of indexes, each in the order of its index. A run can be in several.
 
-    Cost: one statement before those of the ranges.
+    Cost: two statements before those of the ranges, or none with the `ranges` of `search_ranges`.
     """
-    return [runs.filter(condition).order_by(*order) for condition, order in _ranges(tenant_id, term.strip())]
+    found = ranges or search_ranges(tenant_id=tenant_id, term=term)
+    return [runs.filter(condition).order_by(*order) for condition, order in found]
 
 
 def exact_first(runs: QuerySet[Run], *, term: str) -> Case | None:
@@ -77,7 +89,7 @@ def first_runs_by_term(*, tenant_id: uuid.UUID, term: str, number: int) -> list[
 
     Runs with exactly this key or id come first. Then come the runs whose key begins with the text, the runs whose key
     ends with it, the runs of the definition with this key, and the runs whose id begins with the text.
-    Cost: two statements.
+    Cost: three statements.
     """
     term = term.strip()
     ids = _ids_of(tenant_id, term)[:MOST_IDS]
@@ -90,10 +102,9 @@ def first_runs_by_term(*, tenant_id: uuid.UUID, term: str, number: int) -> list[
     )  # fmt: skip
 
 
-def _ranges(tenant_id: uuid.UUID, term: str) -> list[tuple[Q, tuple[str, ...]]]:
-    """Return the conditions of the search, each with the order of its index. Cost: one statement."""
+def _ranges(tenant_id: uuid.UUID, term: str) -> Ranges:
     ids = _ids_of(tenant_id, term)
-    ranges: list[tuple[Q, tuple[str, ...]]] = [
+    ranges: Ranges = [
         (_key_begins_with(term), ("correlation_key_folded", "id")),
         (key_ends_with(term), ("correlation_key_reversed",)),
         (Q(definition_key=term), ("-created_at",)),
@@ -141,17 +152,24 @@ def id_begins_with(prefix: str) -> Q:
 def _ids_of(tenant_id: uuid.UUID, term: str) -> list[uuid.UUID]:
     """Return the ids of the runs that another text than their key leads to, and at most one more than `MOST_IDS`.
 
-    The event is a scalar subquery. With a join, PostgreSQL may assume that many runs have the event, and read all runs.
+    The event is read first. In a join, PostgreSQL may assume that many runs have it, and read all runs of the tenant.
+    Cost: two statements.
     """
     runs = Run.objects.filter(tenant_id=tenant_id)
-    # At most one event has the id.
-    event = Subquery(Event.objects.filter(tenant_id=tenant_id, event_id=term, occupies_id=True).values("id")[:1])
+    events = Event.objects.filter(tenant_id=tenant_id, event_id=term, occupies_id=True).values_list("id", flat=True)
+    of_event = [
+        part
+        for event in events
+        for part in (
+            EventDelivery.objects.filter(tenant_id=tenant_id, run__isnull=False, event=event).values_list("run_id"),
+            runs.filter(event=event).values_list("id"),
+        )
+    ]
     found = (
         RunWait.objects.filter(tenant_id=tenant_id, correlation_key=term)
         .values_list("run_id")
         .union(
-            EventDelivery.objects.filter(tenant_id=tenant_id, run__isnull=False, event=event).values_list("run_id"),
-            runs.filter(event=event).values_list("id"),
+            *of_event,
             runs.filter(temporal_workflow_id=term).values_list("id"),
             *([runs.filter(id=uuid.UUID(term)).values_list("id")] if _is_uuid(term) else []),
         )
