@@ -17,6 +17,7 @@ from workflows.statuses import ACTIVE_INCIDENT_STATES, OPEN_TASK_STATUSES
 
 # No index has the words of a title. So they are searched only in these open tasks, the first by due time.
 MOST_TASKS = 500
+OPEN_TASK = "open task"
 TEXT = CharField()
 
 
@@ -30,8 +31,9 @@ def named_rows(*, tenant_id: uuid.UUID, term: str, number: int) -> dict[str, lis
     Shapes: a row has `id`, `title` and `note`. Cost: one statement.
     """
     own, has_id = {"tenant_id": tenant_id}, id_begins_with(term)
-    first_open = HumanTask.objects.filter(**own, status__in=OPEN_TASK_STATUSES).order_by("due_at", "id")
-    is_first = Q(id__in=first_open.values("id")[:MOST_TASKS])
+    tasks = HumanTask.objects.filter(**own)
+    first_open = tasks.filter(status__in=OPEN_TASK_STATUSES).order_by("due_at", "id")
+    of_run = Concat("run__correlation_key", Value("\n"), "run__definition__name")
     in_incident = Q(error_code__icontains=term) | Q(step_name__icontains=term) | Q(step_id__icontains=term)
     step = Coalesce(NullIf("step_name", Value("")), F("step_id"))
     parts = [
@@ -42,12 +44,7 @@ def named_rows(*, tenant_id: uuid.UUID, term: str, number: int) -> dict[str, lis
         _part("definition", Definition.objects.filter(**own).filter(
             Q(name__icontains=term) | Q(key__icontains=term) | has_id
         ).order_by("name"), F("name"), F("key")),
-        # Two parts, because an OR of both conditions would read all tasks.
-        *(
-            _part("humantask", HumanTask.objects.filter(**own).filter(wanted).order_by("due_at"), F("title"),
-                  Concat("run__correlation_key", Value(" "), "run__definition__name"))
-            for wanted in (has_id, is_first & (Q(title__icontains=term) | Q(run__correlation_key__icontains=term)))
-        ),
+        _part("humantask", tasks.filter(has_id), F("title"), of_run),
         _part("schedule", Schedule.objects.filter(**own, removed_at__isnull=True).filter(
             Q(name__icontains=term) | has_id
         ).order_by("name"), F("name"), Concat(
@@ -57,8 +54,13 @@ def named_rows(*, tenant_id: uuid.UUID, term: str, number: int) -> dict[str, lis
     ]  # fmt: skip
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     first, *others = [rows[:number] for rows in parts]
+    # With a condition on their texts, PostgreSQL may read all tasks of the tenant.
+    others.append(_part(OPEN_TASK, first_open, F("title"), of_run)[:MOST_TASKS])
     for model, row_id, title, note in first.union(*others, all=True):
-        found[model].append({"id": row_id, "title": title, "note": note.strip()})
+        key, _, name = note.rpartition("\n")
+        if model != OPEN_TASK or any(term.casefold() in text.casefold() for text in (title, key)):
+            shown = f"{key} {name}".strip()
+            found["humantask" if model == OPEN_TASK else model].append({"id": row_id, "title": title, "note": shown})
     return defaultdict(list, {model: rows[:number] for model, rows in found.items()})
 
 
