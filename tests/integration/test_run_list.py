@@ -30,7 +30,7 @@ from workflows.projections.transaction import projection_writer
 from workflows.selectors import ledger_search, run_list
 from workflows.selectors.keyset import KeysetPage
 from workflows.selectors.run_list import shown_status_counts
-from workflows.selectors.run_search import ranges_by_term
+from workflows.selectors.run_search import runs_by_range
 from workflows.statuses import RunStatus
 from workflows.tenancy import tenant_scope
 
@@ -300,7 +300,7 @@ def shown_counts(query: str, tenant: Any) -> None:
     assert form.is_valid()
     with tenant_scope(tenant.id):
         found = form.select(Run.objects.filter(tenant=tenant), tenant_id=tenant.id, leave_out=["q"])
-        ranges = ranges_by_term(found, tenant_id=tenant.id, term=form.data["q"]) if "q" in form.data else []
+        ranges = runs_by_range(found, form.search_ranges(tenant.id)) if "q" in form.data else []
         assert shown_status_counts(found, tenant_id=tenant.id, ranges=ranges)
 
 

@@ -21,15 +21,19 @@ from workflows.models.fields import FOLDED_LENGTH, short_id
 from workflows.projections.transaction import projection_writer
 from workflows.selectors.run_search import (
     first_runs_by_term,
-    ranges_by_term,
-    runs_by_term,
+    runs_in_ranges,
     runs_of_event,
     runs_with_key,
+    search_ranges,
 )
 
 pytestmark = pytest.mark.usefixtures("no_dispatcher")
 
 LONG = "Key-" + "x" * FOLDED_LENGTH
+
+
+def found_by(tenant: Any, term: str) -> Any:
+    return runs_in_ranges(Run.objects.filter(tenant=tenant), search_ranges(tenant_id=tenant.id, term=term))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +54,7 @@ def test_key_is_found_by_its_beginning_or_end_in_any_letter_case(
     tenant: Any, key: str, term: str, is_found: bool
 ) -> None:
     run = make_run(tenant, correlation_key=key)
-    found = runs_by_term(Run.objects.filter(tenant=tenant), tenant_id=tenant.id, term=term)
+    found = found_by(tenant, term)
     assert list(found) == ([run] if is_found else [])
 
 
@@ -66,7 +70,7 @@ def test_search_finds_ids_wait_keys_event_ids_and_definitions(tenant: Any) -> No
         (short_id(run.id).replace("-", "").upper(), {run}), (str(run.id)[:-1], {run}), (str(run.id)[:7], set()),
         ("00000000", set()), (str(run.id)[:17] + "g", set()),
     ):  # fmt: skip
-        assert set(runs_by_term(Run.objects.filter(tenant=tenant), tenant_id=tenant.id, term=term)) == wanted, term
+        assert set(found_by(tenant, term)) == wanted, term
     assert [row["id"] for row in first_runs_by_term(tenant_id=tenant.id, term=short_id(run.id), number=6)] == [run.id]
 
 
@@ -90,7 +94,7 @@ def test_search_finds_all_runs_of_a_key_that_very_many_waits_have(tenant: Any) -
     wait = open_wait(tenant, run=run, key="Common")
     copies(run, 1_100, id="md5('common-' || n)::uuid", temporal_workflow_id="'common-' || n")
     copies(wait, 1_100, run_id="md5('common-' || n)::uuid")
-    found = runs_by_term(Run.objects.filter(tenant=tenant), tenant_id=tenant.id, term="Common")
+    found = found_by(tenant, "Common")
     assert found.count() == 1_101
 
 
@@ -117,13 +121,13 @@ def test_searches_use_indexes_as_the_role_of_the_application(tenant: Any) -> Non
     copies(delivery, 20_000, event_id="md5('event-' || n)::uuid", run_id="md5('run-' || n)::uuid", wait_id="NULL")
     runs = Run.objects.filter(tenant=tenant)
     for rows, column in (
-        (runs_by_term(runs, tenant_id=tenant.id, term="PAY-1234"), "correlation_key_folded)::text >= 'pay-1234'"),
-        (runs_by_term(runs, tenant_id=tenant.id, term="1234"), "correlation_key_reversed)::text >= '4321'"),
-        (runs_by_term(runs, tenant_id=tenant.id, term="WAIT-7"), "correlation_key_folded)::text >= "),
-        (runs_by_term(runs, tenant_id=tenant.id, term="none"), "correlation_key_folded)::text >= "),
+        (found_by(tenant, "PAY-1234"), "correlation_key_folded)::text >= 'pay-1234'"),
+        (found_by(tenant, "1234"), "correlation_key_reversed)::text >= '4321'"),
+        (found_by(tenant, "WAIT-7"), "correlation_key_folded)::text >= "),
+        (found_by(tenant, "none"), "correlation_key_folded)::text >= "),
         (runs_with_key(runs, tenant_id=tenant.id, key="PAY-77"), "correlation_key)::text = 'PAY-77'"),
         (runs_of_event(runs, tenant_id=tenant.id, event_id="copy-77"), "event_id)::text = 'copy-77'"),
-        (runs_by_term(runs, tenant_id=tenant.id, term="0193a1b2-c3d4-7abc"), "(id >= '0193a1b2-c3d4-7abc-"),
+        (found_by(tenant, "0193a1b2-c3d4-7abc"), "(id >= '0193a1b2-c3d4-7abc-"),
         (runs.filter(definition_key="flow-77"), "definition_key)::text = 'flow-77'"),
     ):
         assert column in conditions_of(tenant, rows.order_by("-created_at", "-id")[:51]), column
@@ -135,7 +139,7 @@ def test_searches_use_indexes_as_the_role_of_the_application(tenant: Any) -> Non
 def test_search_for_a_text_that_is_no_event_id_reads_no_runs_by_events(tenant: Any) -> None:
     """In a join with events, PostgreSQL can read all runs, because it assumes that many of them have the event."""
     make_run(tenant)
-    indexes = indexes_read(tenant, lambda: ranges_by_term(Run.objects.all(), tenant_id=tenant.id, term="none"))
+    indexes = indexes_read(tenant, lambda: search_ranges(tenant_id=tenant.id, term="none"))
     # The only read of runs is for the workflow id.
     assert len([name for name in indexes if name.startswith("workflow_runs_")]) == 1, indexes
 

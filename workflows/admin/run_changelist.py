@@ -41,7 +41,7 @@ from workflows.outline.nodes import nodes_of
 from workflows.redaction import rules_in
 from workflows.selectors.run_list import ENDED_SHOWN_STATUSES, SHOWN_STATUSES, StatusCounts, shown_status_counts
 from workflows.selectors.run_rows import run_rows, runs_explained
-from workflows.selectors.run_search import exact_first, ranges_by_term
+from workflows.selectors.run_search import exact_first, runs_by_range
 from workflows.selectors.run_values import (
     SearchPath,
     runs_sorted_by_value,
@@ -132,12 +132,11 @@ class RunChangeList(CheckedChangeList):
 
         No index has the runs of a search, or those with a state, an error code or a value, by their status.
         """
-        every, term = Run.objects.filter(tenant_id=self.tenant_id), self.form.cleaned_data.get(SEARCH_VAR)
+        every = Run.objects.filter(tenant_id=self.tenant_id)
         count = partial(shown_status_counts, tenant_id=self.tenant_id)
         others = self.selected(every, leave_out=[STATUS, SEARCH_VAR])
-        if term:
-            ranges = self.form.search_ranges(self.tenant_id)
-            return count(others, ranges=ranges_by_term(others, tenant_id=self.tenant_id, term=term, ranges=ranges))
+        if self.form.cleaned_data.get(SEARCH_VAR):
+            return count(others, ranges=runs_by_range(others, self.form.search_ranges(self.tenant_id)))
         if self.sorted_by or self._order in ("state", "what"):
             return count(others, ranges=[others.order_by(self.orders[self._order][0])])
         return count(others, statuses=ENDED_SHOWN_STATUSES if self._order in PARTIAL_ORDERS else SHOWN_STATUSES)

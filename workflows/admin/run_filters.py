@@ -29,7 +29,7 @@ from workflows.models import Run
 from workflows.selectors import run_list
 from workflows.selectors.attention import RUN_PROBLEM_WORDS, runs_with_problem
 from workflows.selectors.incidents import runs_of_incident
-from workflows.selectors.run_search import Ranges, runs_by_term, search_ranges
+from workflows.selectors.run_search import Ranges, runs_in_ranges, search_ranges
 from workflows.selectors.run_values import SearchPath, runs_with_value
 from workflows.statuses import TriggerType
 from workflows.templatetags.times import local_time, zone_name
@@ -172,9 +172,7 @@ class RunListForm(forms.Form):
         if "incident" in given:
             parts = WORK_OF_INCIDENT.get(given.get("replays", ""), (True, False))
             runs = runs_of_incident(runs, *parts, tenant_id=tenant_id, number=given["incident"])
-        if "q" not in given:
-            return runs
-        return runs_by_term(runs, tenant_id=tenant_id, term=given["q"], ranges=self.search_ranges(tenant_id))
+        return runs_in_ranges(runs, self.search_ranges(tenant_id)) if "q" in given else runs
 
     def search_ranges(self, tenant_id: uuid.UUID) -> Ranges:
         """Return the ranges of the search. They are read once, for the list and for its counts."""

@@ -47,7 +47,8 @@ class Incident(TenantRow):
         max_length=200, blank=True, help_text="Failures of `split_from` with this text in the message belong here."
     )
     run_count = models.PositiveIntegerField(
-        default=0, help_text="Failed runs, without replays, with those of the incidents that are merged into this one."
+        default=0,
+        help_text="Failed runs, with those of the merged incidents. A replay counts only if its cause is another one.",
     )
     first_version = models.PositiveIntegerField(default=0)
     last_version = models.PositiveIntegerField(default=0)

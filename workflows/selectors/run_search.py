@@ -42,41 +42,43 @@ def runs_of_event(runs: QuerySet[Run], *, tenant_id: uuid.UUID, event_id: str) -
 
 
 def search_ranges(*, tenant_id: uuid.UUID, term: str) -> Ranges:
-    """Return the conditions of the search, each with the order of its index. Cost: two statements."""
-    return _ranges(tenant_id, term.strip())
+    """Return the conditions of the search of the run list, each with the order of its index.
 
-
-def runs_by_term(
-    runs: QuerySet[Run], *, tenant_id: uuid.UUID, term: str, ranges: Ranges | None = None
-) -> QuerySet[Run]:
-    """Return the runs that the search of the run list finds.
-
-    These are the runs whose correlation key begins or ends with the text in any letter case. They are also the runs
+    They find the runs whose correlation key begins or ends with the text in any letter case. They also find the runs
     with this id or beginning of an id, workflow id, definition key, wait key or event id.
 
-    Cost: two statements before the statement of the list, or none with the `ranges` of `search_ranges`.
+    Cost: two statements.
     """
+    term = term.strip()
+    ids = _ids_of(tenant_id, term)
+    ranges: Ranges = [
+        (_key_begins_with(term), ("correlation_key_folded", "id")),
+        (key_ends_with(term), ("correlation_key_reversed",)),
+        (Q(definition_key=term), ("-created_at",)),
+        (id_begins_with(term), ("id",)),
+    ]
+    if len(ids) > MOST_IDS:
+        return [*ranges, (Q(Exists(_waits_of_run(term)) | Exists(_deliveries_of_run(term))), ("-created_at",))]
+    return [*ranges, (Q(id__in=ids), ("id",))] if ids else ranges
+
+
+def runs_in_ranges(runs: QuerySet[Run], ranges: Ranges) -> QuerySet[Run]:
+    """Return the runs that meet one of the conditions."""
     wanted = Q()
-    for condition, _ in ranges or search_ranges(tenant_id=tenant_id, term=term):
+    for condition, _ in ranges:
         wanted |= condition
     return runs.filter(wanted)
 
 
-def ranges_by_term(
-    runs: QuerySet[Run], *, tenant_id: uuid.UUID, term: str, ranges: Ranges | None = None
-) -> list[QuerySet[Run]]:
-    """Return the runs of `runs_by_term` as ranges of indexes, each in the order of its index. A run can be in several.
-
-    Cost: two statements before those of the ranges, or none with the `ranges` of `search_ranges`.
-    """
-    found = ranges or search_ranges(tenant_id=tenant_id, term=term)
-    return [runs.filter(condition).order_by(*order) for condition, order in found]
+def runs_by_range(runs: QuerySet[Run], ranges: Ranges) -> list[QuerySet[Run]]:
+    """Return the runs of each condition in the order of its index. A run can be in several ranges."""
+    return [runs.filter(condition).order_by(*order) for condition, order in ranges]
 
 
 def exact_first(runs: QuerySet[Run], *, term: str) -> Case | None:
     """Return the order in which runs with exactly this key or id come first, or None if there is no such run.
 
-    Use it only with the runs of `runs_by_term`, because the order needs no index then.
+    Use it only with the runs of a search, because the order needs no index then.
     Cost: one statement.
     """
     term = term.strip()
@@ -100,19 +102,6 @@ def first_runs_by_term(*, tenant_id: uuid.UUID, term: str, number: int) -> list[
         "correlation_key", "status", "version", "replay_of", "definition__name",
         newest="created_at", number=number,
     )  # fmt: skip
-
-
-def _ranges(tenant_id: uuid.UUID, term: str) -> Ranges:
-    ids = _ids_of(tenant_id, term)
-    ranges: Ranges = [
-        (_key_begins_with(term), ("correlation_key_folded", "id")),
-        (key_ends_with(term), ("correlation_key_reversed",)),
-        (Q(definition_key=term), ("-created_at",)),
-        (id_begins_with(term), ("id",)),
-    ]
-    if len(ids) > MOST_IDS:
-        return [*ranges, (Q(Exists(_waits_of_run(term)) | Exists(_deliveries_of_run(term))), ("-created_at",))]
-    return [*ranges, (Q(id__in=ids), ("id",))] if ids else ranges
 
 
 def key_equals(key: str) -> Q:
