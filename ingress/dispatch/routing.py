@@ -13,9 +13,10 @@ Source: docs/reference/events.md#routing, docs/reference/events.md#decision-trac
 
 import logging
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -29,7 +30,12 @@ from workflows.event_decisions import decision_sentence, paused_text
 from workflows.event_outcomes import IN_PROGRESS, OUTCOME_FIELDS, set_outcome
 from workflows.models import Definition, Event, EventDelivery, RunWait
 from workflows.models.statements import update_rows
-from workflows.services.wait_lookback import buffer_times, new_wait_delivery
+from workflows.services.wait_lookback import (
+    buffer_times,
+    new_wait_delivery,
+    wait_look_for_events,
+    waits_with_earlier_events,
+)
 from workflows.statuses import DeliveryKind, DeliveryStatus, Engine, OutcomeCode, WaitKind, WaitStatus
 
 logger = logging.getLogger(__name__)
@@ -263,24 +269,43 @@ def _create_deliveries(plans: Sequence[EventPlan]) -> dict[uuid.UUID, list[str]]
     for event_id, wait_id, definition_id, status in rows.values_list("event_id", "wait_id", "definition_id", "status"):
         existing.add((event_id, wait_id or definition_id))
         statuses[event_id].append(status)
-    now = timezone.now()
-    busy = _busy_waits(plans)
-    new = []
-    for plan in plans:
-        event = plan.event
-        for wait in plan.waits:
-            if (event.id, wait.id) not in existing and wait.id not in busy:
-                new.append(new_wait_delivery(event, wait, at=now))
-                busy.add(wait.id)
-        new += [
-            _new_trigger_delivery(event, definition)
-            for definition in plan.triggers
-            if (event.id, definition.id) not in existing
-        ]
+    new = _new_wait_deliveries(plans, existing)
+    new += [
+        _new_trigger_delivery(plan.event, definition)
+        for plan in plans
+        for definition in plan.triggers
+        if (plan.event.id, definition.id) not in existing
+    ]
     EventDelivery.objects.bulk_create(new)
     for delivery in new:
         statuses[delivery.event_id].append(delivery.status)
     return statuses
+
+
+def _new_wait_deliveries(
+    plans: Sequence[EventPlan], existing: Collection[tuple[uuid.UUID, uuid.UUID | None]]
+) -> list[EventDelivery]:
+    """Return a delivery of the oldest event to each wait that can take an event now.
+
+    If an event of another batch is older, the wait gets that one: it searches after the commit. The older event has no
+    delivery yet, for example because the verdict that lets the wait take it was committed a moment ago. Its own routing
+    or the search after that verdict finds it too, even if this process is killed before its search.
+    """
+    busy = _busy_waits(plans)
+    firsts: dict[uuid.UUID, tuple[Event, RunWait]] = {}
+    for plan in sorted(plans, key=lambda plan: (plan.event.received_at, plan.event.id)):
+        for wait in plan.waits:
+            if (plan.event.id, wait.id) not in existing and wait.id not in busy:
+                firsts.setdefault(wait.id, (plan.event, wait))
+    overtaken = waits_with_earlier_events({wait_id: event for wait_id, (event, _) in firsts.items()})
+    for wait_id in sorted(overtaken):
+        _, wait = firsts[wait_id]
+        search = partial(wait_look_for_events, tenant_id=str(wait.tenant_id), wait_id=str(wait_id))
+        transaction.on_commit(search)
+    now = timezone.now()
+    return [
+        new_wait_delivery(event, wait, at=now) for wait_id, (event, wait) in firsts.items() if wait_id not in overtaken
+    ]
 
 
 def _busy_waits(plans: Sequence[EventPlan]) -> set[uuid.UUID]:

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from ingress.dispatch import near_misses
-from ingress.dispatch.routing import event_route
+from ingress.dispatch.routing import event_route, events_route_due
 from ingress.tasks import consume_event
 from portal.celery import read_message
 from tests.support.api import Api, error_of
@@ -201,6 +201,27 @@ def test_wait_that_opens_finds_an_event_within_the_buffer_time(tenant: Any) -> N
     assert wait_look_for_events(tenant_id=str(tenant.id), wait_id=str(wait.id)) == 1
     assert wait_look_for_events(tenant_id=str(tenant.id), wait_id=str(wait.id)) == 1  # one delivery per wait and event
     assert EventDelivery.objects.filter(event=event, wait=wait).count() == 1
+
+
+def test_wait_takes_an_older_event_before_one_that_is_routed_now(tenant: Any) -> None:
+    wait = open_wait(tenant)
+    first, second, third = [receive(tenant, event_id=name) for name in ("first", "second", "third")]
+    event_route(first.id)
+    event_route(second.id)  # the first event is on its way, so the second stays in the database
+    EventDelivery.objects.filter(wait=wait).update(status="filtered")  # before the search after this verdict
+    event_route(third.id)
+    sent = EventDelivery.objects.filter(wait=wait, status="pending").order_by("event__received_at")
+    assert list(sent.values_list("event__event_id", flat=True)) == ["second", "third"]
+    second.refresh_from_db()
+    assert second.outcome == "routing"
+
+
+def test_batch_gives_a_wait_its_oldest_event(tenant: Any) -> None:
+    wait = open_wait(tenant)
+    first, second = [receive(tenant, event_id=name) for name in ("first", "second")]
+    Event.objects.filter(id=first.id).update(route_at=second.route_at + timedelta(microseconds=1))  # its routing failed
+    events_route_due(tenant_id=tenant.id)
+    assert [delivery.event_id for delivery in EventDelivery.objects.filter(wait=wait)] == [first.id]
 
 
 def test_wait_does_not_find_an_event_after_the_buffer_time(tenant: Any) -> None:
