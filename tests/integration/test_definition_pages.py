@@ -267,6 +267,8 @@ def test_page_says_since_when_how_often_and_why_the_definition_fails(tenant: Any
     text = shown()
     # A replay is not among the closed runs, so it is not in the share either.
     assert "2 of 3 closed runs of v1 (67 %), 0 of 0 closed runs of v2, 2 causes" in text
+    fail_run(newer, code="GATE_CLOSED", ended_at=timezone.now())  # no incident has read this failure yet
+    assert "0 of 1 closed runs of v2 (1 failed with another cause), 2 causes" in shown()
     assert (
         "Of 2 failed runs, 1 not replayed, 1 replayed: 0 succeeded, 0 open, 1 failed again (1 other cause: INC-2)"
         in text

@@ -1,5 +1,6 @@
 """Pages of incidents: list, page, changes, and what a viewer may not do. Source: docs/reference/incidents.md#pages"""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from tests.support.factories import make_run, make_tenant, publish
 from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
 from tests.support.incident_pages import page_of, post, preview, start, text_of
 from tests.support.members import member_of
-from workflows.models import BulkJob, Command, Incident, IncidentNote, Run
+from workflows.models import BulkJob, Command, Incident, IncidentNote, Run, Tenant
 from workflows.models.fields import new_id
 from workflows.selectors import failure_counts
 from workflows.services.bulk.selection import selection_in_words
@@ -274,3 +275,31 @@ def test_no_shares_are_shown_if_older_versions_have_most_of_the_closed_runs(
     (incident,) = grow_incidents(tenant)
     found = failure_counts.failures_of([incident])
     assert (len(found.versions), found.has_shares) == (1, False)
+
+
+def test_a_version_whose_runs_failed_with_another_cause_has_no_good_result(tenant: Any, incident: Incident) -> None:
+    newer = publish(tenant, {**CAPTURE, "name": "Capture 2"})
+    make_run(tenant, definition_version=newer, status="SUCCEEDED", ended_at=timezone.now())
+    client = member_of(tenant)
+    assert re.search(r"no failure, 0 open </td>", text_of(client, page_of(incident)))
+    fail_run(newer, code="BANK_CLOSED")
+    shown = text_of(client, page_of(incident))
+    assert 'no failure here, 0 open <div class="small muted">1 failed with another cause</div>' in shown
+    assert shown.count("with another cause</div>") == 1
+
+
+def test_why_grouped_shows_the_values_in_place_of_the_markers(tenant: Any) -> None:
+    version = publish(tenant, CAPTURE)
+    for number in range(5):
+        fail_run(version, f"10.0.0.7 has no payment PAY-{number}.", ended_at=timezone.now() - timedelta(seconds=number))
+    (incident,) = grow_incidents(tenant)
+
+    def why() -> str:
+        card = text_of(member_of(tenant, role="viewer"), page_of(incident)).partition("Why grouped")[2]
+        return " ".join(re.sub(r"<[^>]*>", "", card.partition("</section>")[0]).split())
+
+    values = "&lt;address&gt; 10.0.0.7 in each of the newest 5 &lt;id&gt; PAY-0, PAY-1, PAY-2 and 2 more"
+    assert values in why()
+    Tenant.objects.filter(id=tenant.id).update(redaction_rules=["/error/message"])
+    shown = why()
+    assert ("PAY-0" in shown, "10.0.0.7" in shown) == (False, False)

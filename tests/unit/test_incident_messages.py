@@ -2,7 +2,7 @@
 
 import pytest
 
-from workflows.services.incidents.messages import MAX_LENGTH, Cause, normalised
+from workflows.services.incidents.messages import MAX_LENGTH, Cause, marker_values, normalised, parts_of
 
 HOSTILE = (
     "a", "a@", "'", '"a', "1-", "\x00", "/a", "a.", "x=", "a://", "id:a-", "A-", "f", " /a/", "-A", "a=b,", "C:\\a\\",
@@ -63,6 +63,8 @@ UUID = "0192f0c4-7b1e-7c58-9d3a-6f5d3b1c2a11"
 def test_differing_parts_become_markers(message: str, expected: str) -> None:
     assert normalised(message) == expected
     assert normalised(expected) == expected  # a normalised message stays equal
+    original = "".join(part.text if part.value is None else part.value for part in parts_of(message))
+    assert original == " ".join(message.split())
 
 
 def test_long_and_hostile_messages_are_bounded() -> None:
@@ -70,6 +72,15 @@ def test_long_and_hostile_messages_are_bounded() -> None:
     for part in HOSTILE:
         hostile = part * (4_000 // len(part))
         assert len(normalised(hostile)) <= MAX_LENGTH
+
+
+def test_values_in_place_of_the_markers_are_those_of_messages_of_the_group() -> None:
+    messages = ["PAY-1 at 10.0.0.1: ids 1, 2", "PAY-2 at 10.0.0.1: ids 3", "another message"]
+    found = marker_values("<id> at <address>: ids <number>", messages)
+    assert [(each.marker, each.values, each.messages) for each in found] == [
+        ("<id>", ["PAY-1", "PAY-2"], 2), ("<address>", ["10.0.0.1"], 2), ("<number>", ["1, 2", "3"], 2),
+    ]  # fmt: skip
+    assert marker_values("<id> at <address>", ["no such message"]) == []
 
 
 def test_each_value_of_the_cause_changes_the_fingerprint() -> None:

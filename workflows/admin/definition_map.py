@@ -106,15 +106,16 @@ class MapRow:
 
 @dataclass(frozen=True)
 class MapFailure:
-    """The step in which most runs of the period failed, with the first and the last of these runs and their incident.
+    """The step in which most runs of the period failed, with the first and the last of these runs.
 
-    `first` and `last` are None if the place of the step differs between versions.
+    `first` and `last` are None if the place of the step differs between versions. `is_named`: the box over the map
+    names an incident of this step, with its runs. So the map does not name them again, and has no first and last run.
     """
 
     row: MapRow
     first: Run | None = None
     last: Run | None = None
-    incident: Incident | None = None
+    is_named: bool = False
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def map_choice(definition: Definition, query: QueryDict) -> MapChoice | None:
 
 
 def definition_map(choice: MapChoice, now: OpenRuns, incidents: list[Incident]) -> DefinitionMap:
-    """Return the map of a version. `incidents` are those of the definition.
+    """Return the map of a version. `incidents` are those that the box over the map names.
 
     The definition must have the annotations of `map_annotations`. Cost: at most three statements.
     """
@@ -240,15 +241,16 @@ def _failure(rows: list[MapRow], choice: MapChoice, incidents: list[Incident]) -
     worst = max(rows, key=lambda row: row.numbers.failed, default=None)
     if worst is None or not worst.numbers.failed:
         return None
+    if any(one.step_path == worst.node.path and _is_of(one, choice) for one in incidents):
+        return MapFailure(worst, is_named=True)
     if not worst.urls["failed"]:
         return MapFailure(worst)
     runs = choice.runs().filter(failed_step_path=worst.node.path, status=RunStatus.FAILED, replay_of__isnull=True)
     runs = runs.only("id", "tenant_id", "error_code", "ended_at", "created_at")
-    at_step = [one for one in incidents if one.step_path == worst.node.path and _is_of(one, choice)]
     ends = runs.order_by("created_at")[:1].union(runs.order_by("-created_at")[:1], all=True)
     found = sorted(ends, key=lambda run: run.created_at)
     first, last = (found[0], found[-1]) if found else (None, None)
-    return MapFailure(worst, first, last, max(at_step, key=lambda one: one.run_count, default=None))
+    return MapFailure(worst, first, last)
 
 
 def _is_of(incident: Incident, choice: MapChoice) -> bool:

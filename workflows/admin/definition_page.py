@@ -161,7 +161,7 @@ def _map_content(view: DefinitionView) -> dict[str, Any]:
     if choice is None:
         problems = view.problems()
         return {"problems": problems, "graph": definition_graph(view.document, problems)}
-    shown = definition_map(choice, view.open_runs, view.incidents)
+    shown = definition_map(choice, view.open_runs, view.incidents[:SHOWN_INCIDENTS])
     return {"map": shown, "segs": seg_links(choice, shown.versions)}
 
 

@@ -6,7 +6,7 @@ Source: docs/reference/incidents.md#pages
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from django.db import connection
 from django.utils import timezone
 
 from workflows.models import Incident
+from workflows.selectors.attention import FAILED_STATUSES
 from workflows.selectors.incidents import HOURS, first_hour
 from workflows.shares import percent
 from workflows.statuses import OPEN_RUN_STATUSES
@@ -40,7 +41,7 @@ WITH family AS (
       AND incident_id IN (SELECT id FROM family)
     ORDER BY failed_at DESC LIMIT %(most_closed)s
 ), closed AS (
-    SELECT version, ended_at FROM workflow_runs
+    SELECT version, ended_at, status = ANY(%(failures)s) AS has_failed FROM workflow_runs
     WHERE tenant_id = %(tenant)s AND definition_id = %(definition)s AND ended_at IS NOT NULL
       AND ended_at >= %(since)s AND replay_of_id IS NULL
     ORDER BY ended_at DESC LIMIT %(most_closed)s
@@ -56,17 +57,18 @@ WITH family AS (
         LIMIT %(most_open)s
     ) AS first GROUP BY version
 )
-SELECT hour, NULL::int, NULL::timestamptz, '', 0::bigint, 0::bigint, 0::bigint, sum(failures)
+SELECT hour, NULL::int, NULL::timestamptz, '', 0::bigint, 0::bigint, 0::bigint, 0::bigint, sum(failures)
 FROM own WHERE hour >= %(begin)s GROUP BY hour
 UNION ALL
 SELECT NULL, NULL, NULL, '', (SELECT count(*) FROM closed WHERE ended_at >= %(recent)s),
-    (SELECT count(*) FROM replayed), (SELECT count(*) FROM failed WHERE failed_at >= %(recent)s AND NOT is_replay),
+    (SELECT count(*) FROM replayed), 0, (SELECT count(*) FROM failed WHERE failed_at >= %(recent)s AND NOT is_replay),
     (SELECT count(*) FROM failed WHERE failed_at >= %(recent)s AND is_replay)
 UNION ALL
-SELECT NULL, 0, NULL, '', (SELECT count(*) FROM closed), 0, 0, 0
+SELECT NULL, 0, NULL, '', (SELECT count(*) FROM closed), 0, 0, 0, 0
 UNION ALL (
     SELECT NULL, version.version, version.published_at, version.published_by_name,
         (SELECT count(*) FROM closed WHERE closed.version = version.version), coalesce(opened.runs, 0),
+        (SELECT count(*) FROM closed WHERE closed.version = version.version AND has_failed),
         (SELECT count(*) FROM failed WHERE failed.version = version.version AND NOT is_replay),
         coalesce((SELECT sum(failures) FROM own WHERE own.version = version.version), 0)
     FROM workflow_definition_versions version
@@ -95,6 +97,7 @@ class VersionRow:
 
     `share`: its runs since the incident began, or of the last 24 hours if it began later. `open`: its open runs, also
     replays. `failed`: all failures that the incidents count, also those of replays with a new cause.
+    `failed_otherwise`: closed runs that failed with another cause, or 0 if not all closed runs were read.
     """
 
     version: int
@@ -103,10 +106,16 @@ class VersionRow:
     share: Share
     open: int
     failed: int
+    failed_otherwise: int = 0
 
     @property
     def closed(self) -> int:
         return self.share.closed
+
+    @property
+    def only_otherwise(self) -> int:
+        """Return `failed_otherwise` if no run of the version failed because of the incidents."""
+        return 0 if self.share.failed else self.failed_otherwise
 
 
 @dataclass(frozen=True)
@@ -156,6 +165,7 @@ def failures_of(incidents: Sequence[Incident]) -> Failures:
         "since": since,
         "recent": now - RECENT,
         "open": [str(status) for status in OPEN_RUN_STATUSES],
+        "failures": [str(status) for status in FAILED_STATUSES],
         "most_closed": MOST_CLOSED,
         "most_open": MOST_OPEN,
         "most": SHOWN_VERSIONS,
@@ -164,7 +174,7 @@ def failures_of(incidents: Sequence[Incident]) -> Failures:
     versions, recent, recent_replays, all_closed = [], Share(0, 0), Share(0, 0), 0
     with connection.cursor() as cursor:
         cursor.execute(_COUNTERS, values)
-        for hour, version, at, by, closed, opened, failed, failures in cursor.fetchall():
+        for hour, version, at, by, closed, opened, all_failed, failed, failures in cursor.fetchall():
             if hour is not None:
                 by_hour[hour] = int(failures)
             elif version is None:
@@ -172,7 +182,12 @@ def failures_of(incidents: Sequence[Incident]) -> Failures:
             elif version == 0:
                 all_closed = closed
             else:
-                versions.append(VersionRow(version, at, by, Share(closed, failed), opened, int(failures)))
+                share = Share(closed, failed)
+                versions.append(
+                    VersionRow(version, at, by, share, opened, int(failures), max(0, all_failed - share.failed))
+                )
+    if all_closed >= MOST_CLOSED:
+        versions = [replace(row, failed_otherwise=0) for row in versions]
     times = [begin + timedelta(hours=number) for number in range(HOURS)]
     hours = [Hour(time, time + timedelta(hours=1), by_hour.get(time, 0)) for time in times]
     return Failures(since, hours, versions, recent, recent_replays, all_closed)

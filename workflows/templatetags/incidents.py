@@ -1,6 +1,6 @@
 """Template tags of incidents: the bars of the last 24 hours. Source: docs/reference/incidents.md#pages"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -14,11 +14,11 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from workflows.error_reasons import error_shown
-from workflows.models import Incident
+from workflows.models import Incident, Run
 from workflows.redaction import compiled
 from workflows.selectors.failure_counts import Hour, VersionRow
 from workflows.selectors.replay_counts import ReplayCounts
-from workflows.services.incidents.messages import MARKER
+from workflows.services.incidents.messages import MARKER, marker_values
 from workflows.status_marks import INCIDENT
 from workflows.statuses import IncidentState
 from workflows.templatetags.times import ago
@@ -30,6 +30,7 @@ BAR_WIDTH, BAR_STEP, HEIGHT = 4.8, 6.313, 30
 CHART_WIDTH, CHART_LEFT, CHART_STEP, CHART_TOP, CHART_BASE = 620, 26, 24.75, 18, 108
 CHARACTER_WIDTH, LABEL_GAP = 6.0, 5  # of the label of a version
 STEPS_OF_SCALE = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500)
+SHOWN_MARKERS, SHOWN_VALUES = 5, 3
 TONES = {IncidentState.OPEN: "amber"}
 
 
@@ -122,6 +123,24 @@ def normalised_message(context: Context, message: str) -> SafeString:
     parts.append(("same", message[end:]))
     shown = [(kind, text) for kind, text in parts if text]
     return format_html_join("", '<bdi class="{}">{}</bdi>', shown or [("same", "none")])
+
+
+@register.simple_tag(takes_context=True)
+def differing_values(context: Context, message: str, runs: Iterable[Run]) -> list[dict[str, Any]]:
+    """Return the values that the messages of the newest runs have in place of the first markers of a message.
+
+    The messages are redacted, and without the reason of the response, because it groups nothing.
+    """
+    rules = context.get("redaction") or compiled()
+    errors = (error_shown(run.error or {}, rules, sees_payloads=False) for run in runs)
+    found = marker_values(message, (str(error.get("message", "")) for error in errors if isinstance(error, dict)))
+    return [
+        {
+            "marker": each.marker, "shown": each.values[:SHOWN_VALUES], "runs": each.messages,
+            "more": max(0, len(each.values) - SHOWN_VALUES), "is_equal": len(each.values) == 1 < each.messages,
+        }
+        for each in found[:SHOWN_MARKERS]
+    ]  # fmt: skip
 
 
 @register.simple_tag

@@ -6,6 +6,7 @@ marker instead of each such part, so it is equal for both failures (docs/referen
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from workflows.json_numbers import canonical_json
@@ -28,6 +29,7 @@ _CODE_FILE = r"(?:py|java|js|ts|go|rb|php|cs|rs|c|cpp)"
 # as /payload/amount stay, because they say what is wrong. So only a name with a port, or after "host", is a host, and
 # only a path to a file with an ending is a path.
 _PARTS = (
+    ("marker", MARKER.pattern),  # a message can contain the text of a marker
     ("kept", r"(?i:\b(?:http(?:/\d(?:\.\d)?)?|status|status code)[ :/=]+)[1-5]\d\d\b"),
     ("text", r"\"[^\"\n]*\"|“[^”\n]*”|`[^`\n]*`|(?<!\w)'[^'\n]*'(?!\w)|(?<!\w)‘[^’\n]*’(?!\w)"),
     ("url", r"\b[a-z][a-z0-9+.-]{1,15}://[^\s<>()]*[\w/]"),
@@ -49,9 +51,9 @@ _PARTS = (
     ("number", r"(?<![\w.])[-+]?\d+(?:[.,:]\d+)*"),
 )  # fmt: skip
 _PATTERN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _PARTS))
-_MARKER_OF = {"amount": "<number>", "person": "<text>", "value": "(<text>)"}
+_MARKER_OF = {"amount": "<number>", "person": "<text>"}
 _NAME = re.compile(r"[^=:#]*[=:#] ?")
-_LIST = re.compile(r"(<\w+>)(?:(?:, ?|; ?| and | or )\1)+")
+_SEPARATORS = (",", ", ", ";", "; ", " and ", " or ")
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,57 @@ def normalised(message: str) -> str:
     A list of equal markers becomes one marker, because lists differ in their length. HTTP statuses are kept. At most
     MAX_LENGTH characters are returned.
     """
-    text = _PATTERN.sub(_marker, " ".join(message.split()))
-    return _LIST.sub(r"\1", text)[:MAX_LENGTH].rstrip()
+    return "".join(part.text for part in parts_of(message))[:MAX_LENGTH].rstrip()
+
+
+@dataclass(frozen=True)
+class Part:
+    """Piece of a normalised message. `value`: what the marker `text` replaces, or None for a piece that stays."""
+
+    text: str
+    value: str | None = None
+
+
+def parts_of(message: str) -> list[Part]:
+    """Return the pieces of the normalised message, whatever its length. A list of equal markers is one piece."""
+    text, end = " ".join(message.split()), 0
+    parts: list[Part] = []
+    for found in _PATTERN.finditer(text):
+        for part in (Part(text[end : found.start()]), *_marked(found)):
+            _add(parts, part)
+        end = found.end()
+    _add(parts, Part(text[end:]))
+    return parts
+
+
+def _add(parts: list[Part], part: Part) -> None:
+    """Append a piece. Join it with the piece before, or with the list of equal markers that it continues."""
+    if not part.text:
+        return
+    if parts and part.value is None and parts[-1].value is None:
+        parts[-1] = Part(parts[-1].text + part.text)
+    elif part.value is not None and len(parts) > 1 and parts[-1].text in _SEPARATORS and parts[-2].text == part.text:
+        separator, before = parts.pop(), parts.pop()
+        parts.append(Part(part.text, f"{before.value}{separator.text}{part.value}"))
+    else:
+        parts.append(part)
+
+
+@dataclass(frozen=True)
+class MarkerValues:
+    """Marker of a normalised message, the different values that messages have in its place, and their number."""
+
+    marker: str
+    values: list[str]
+    messages: int
+
+
+def marker_values(message: str, originals: Iterable[str]) -> list[MarkerValues]:
+    """Return what the messages with this normalised message have in place of each of its markers, in their order."""
+    alike = [parts_of(original) for original in originals if normalised(original) == message]
+    rows = [[part.value for part in parts if part.value is not None] for parts in alike]
+    columns = zip(MARKER.findall(message), zip(*rows, strict=True), strict=False) if rows else ()
+    return [MarkerValues(marker, list(dict.fromkeys(column)), len(rows)) for marker, column in columns]
 
 
 def split_fingerprint(fingerprint: str, text: str) -> str:
@@ -90,11 +141,17 @@ def others_fingerprint(cause: Cause) -> str:
     return hashlib.sha256(canonical_json(values).encode()).hexdigest()
 
 
-def _marker(found: re.Match[str]) -> str:
-    kind = str(found.lastgroup)
+def _marked(found: re.Match[str]) -> list[Part]:
+    """Return the pieces in place of one match."""
+    kind, text = str(found.lastgroup), found.group()
     if kind == "kept":
-        return found.group()
+        return [Part(text)]
+    if kind == "marker":
+        return [Part(text, text)]
+    if kind == "value":  # the parentheses stay
+        return [Part("("), Part("<text>", text[1:-1]), Part(")")]
     if kind in ("pair", "label"):  # the name stays, and its value is replaced
-        name = _NAME.match(found.group())
-        return f"{name.group() if name else ''}<text>"
-    return _MARKER_OF.get(kind, f"<{kind}>")
+        name = _NAME.match(text)
+        kept = name.group() if name else ""
+        return [Part(kept), Part("<text>", text[len(kept) :])]
+    return [Part(_MARKER_OF.get(kind, f"<{kind}>"), text)]
