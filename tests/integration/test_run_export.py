@@ -6,10 +6,14 @@ Source: docs/reference/screens.md#run-list
 import csv
 import io
 import json
+import re
+from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from tests.support.factories import make_run
 from tests.support.members import member_of
@@ -45,7 +49,7 @@ def test_export_has_the_runs_of_the_list(tenant: Any, monkeypatch: pytest.Monkey
     make_run(tenant, correlation_key="OTHER")
     make_run(Tenant.objects.create(slug=f"other-{tenant.slug}", name="Other"), status="FAILED")
     client = member_of(tenant)
-    for query in ("", "?q=pay", "?status__exact=FAILED&q=PAY-&cols=state&o=key&p=1"):
+    for query in ("", "?q=pay", "?status__exact=FAILED&q=PAY-&cols=state&cols=started&o=key&p=1"):
         listed = client.get(reverse(LIST) + query).context_data["rows"]
         rows = exported(client, kind, query)
         assert {row["id"] for row in rows} == {str(row.run.id) for row in listed}
@@ -78,3 +82,23 @@ def test_export_with_a_filter_that_cannot_be_read_goes_to_the_list(tenant: Any) 
     response = client.get(reverse("admin:workflows_run_export_csv") + "?statu=FAILED")
     assert (response.status_code, response.url) == (302, reverse(LIST) + "?statu=FAILED")
     assert client.get(response.url).status_code == 400
+
+
+def test_export_has_the_chosen_columns(tenant: Any) -> None:
+    started = timezone.now() - timedelta(seconds=90)
+    make_run(tenant, status="FAILED", error=ERROR, error_code="NOT_FOUND", started_at=started,
+             ended_at=started + timedelta(seconds=7.5))  # fmt: skip
+    client = member_of(tenant)
+    page = client.get(f"{reverse(LIST)}?cols=took&cols=what").content.decode()
+    assert "With the columns that you chose." in page
+    address = re.search(r'href="[^"]+export\.csv([^"]*)"', page)
+    assert address
+    (row,) = exported(client, "csv", unescape(address[1]))
+    assert list(row) == [
+        "id", "version", "status", "correlation_key", "took_seconds", "error_category", "error_code", "error_message",
+        "failed_step", "failed_step_path",
+    ]  # fmt: skip
+    assert (row["took_seconds"], row["error_code"]) == ("7.5", "NOT_FOUND")
+    assert "With all columns." in client.get(reverse(LIST)).content.decode()
+    (every,) = exported(client, "json")
+    assert set(every) == set(run_export.FIELDS)

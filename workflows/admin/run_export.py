@@ -17,6 +17,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 
 from workflows.admin.base import TenantAdmin, actor_of
+from workflows.admin.run_filters import COLUMNS_VAR
 from workflows.json_numbers import write_json
 from workflows.models import Run
 from workflows.redaction import Rules, redact, rules_of
@@ -28,8 +29,16 @@ BATCH = 1000
 CONTENT_TYPES = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
 FIELDS = (
     "id", "definition", "version", "status", "correlation_key", "state", "trigger_type", "created_at", "started_at",
-    "ended_at", "error_category", "error_code", "error_message", "failed_step", "failed_step_path", "replay_of",
+    "ended_at", "took_seconds", "error_category", "error_code", "error_message", "failed_step", "failed_step_path",
+    "replay_of",
 )  # fmt: skip
+# Fields of each column of the list. An export of chosen columns has the fields of these columns, after ALWAYS.
+ALWAYS = ("id", "status", "correlation_key", "version")
+COLUMN_FIELDS = {
+    "definition": ("definition",), "state": ("state",), "trigger": ("trigger_type",),
+    "what": ("error_category", "error_code", "error_message", "failed_step", "failed_step_path"),
+    "started": ("created_at", "started_at"), "ended": ("ended_at",), "took": ("took_seconds",),
+}  # fmt: skip
 # A spreadsheet runs a cell that begins with one of these characters.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -51,8 +60,11 @@ class RunExportViews(TenantAdmin):
             return HttpResponseRedirect(f"{reverse('admin:workflows_run_changelist')}?{request.GET.urlencode()}")
         tenant_id = actor_of(request).tenant_id
         paths: list[SearchPath] = shown.form.paths
-        rows = _exported(shown.queryset, tenant_id, rules_of(tenant_id), paths)
-        fields = (*FIELDS, *(path.name for path in paths))
+        chosen = request.GET.getlist(COLUMNS_VAR)
+        if chosen:
+            paths = [path for path in paths if path.name in chosen]
+        fields = (*_fields(chosen), *(path.name for path in paths))
+        rows = _exported(shown.queryset, tenant_id, rules_of(tenant_id), paths, fields)
         content = _csv(rows, fields) if kind == "csv" else _json(rows)
         response = StreamingHttpResponse(content, content_type=CONTENT_TYPES[kind])
         name = f"runs-{timezone.localtime():%Y%m%d-%H%M%S}.{kind}"
@@ -60,10 +72,18 @@ class RunExportViews(TenantAdmin):
         return response
 
 
+def _fields(chosen: list[str]) -> tuple[str, ...]:
+    """Return the fields of the chosen columns, or all fields if no column is chosen."""
+    if not chosen:
+        return FIELDS
+    wanted = {*ALWAYS, *(field for column in chosen for field in COLUMN_FIELDS.get(column, ()))}
+    return tuple(field for field in FIELDS if field in wanted)
+
+
 def _exported(
-    runs: QuerySet[Run], tenant_id: uuid.UUID, rules: Rules, paths: list[SearchPath]
+    runs: QuerySet[Run], tenant_id: uuid.UUID, rules: Rules, paths: list[SearchPath], fields: tuple[str, ...]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the exported values of each run. A list of one definition also has the business data, as stored.
+    """Yield these fields of each run. A list of one definition also has the business data, as stored.
 
     The rows are read after the view has returned, so each read enters the scope of the tenant.
     """
@@ -73,7 +93,8 @@ def _exported(
             batch = list(rest[:BATCH])
             data = values_of_runs([run.id for run in batch], paths, tenant_id=tenant_id)
         for run in batch:
-            yield _values(run, rules) | {path.name: data.get(run.id, {}).get(path.name, "") for path in paths}
+            values = _values(run, rules) | {path.name: data.get(run.id, {}).get(path.name, "") for path in paths}
+            yield {field: values[field] for field in fields}
         if len(batch) < BATCH:
             return
         last = batch[-1]
@@ -86,7 +107,8 @@ def _values(run: Run, rules: Rules) -> dict[str, Any]:
     error = redact(run.error, rules, "/error") if isinstance(run.error, dict) else {}
     values = (
         str(run.id), run.definition_key, run.version, run.status, run.correlation_key, run.state, run.trigger_type,
-        _time(run.created_at), _time(run.started_at), _time(run.ended_at), run.error_category, run.error_code,
+        _time(run.created_at), _time(run.started_at), _time(run.ended_at),
+        "" if run.took is None else run.took.total_seconds(), run.error_category, run.error_code,
         error.get("message", ""), step_title(run),
         run.failed_step_path or "", str(run.replay_of_id or ""),
     )  # fmt: skip

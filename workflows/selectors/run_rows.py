@@ -15,6 +15,7 @@ from workflows.error_reasons import error_shown
 from workflows.models import Command, EventDelivery, HumanTask, Run, RunStep, RunWait
 from workflows.redaction import Rules
 from workflows.selectors.navigation import CappedCount
+from workflows.selectors.retry_limits import retry_limits
 from workflows.selectors.run_list import RETRYING, STARTED_STATUSES, UNKNOWN
 from workflows.selectors.runs_in_the_way import in_the_way_of, run_in_the_way
 from workflows.statuses import (
@@ -38,13 +39,14 @@ class RunRow:
     """A run of the list with what explains it.
 
     `definition`: name of the definition. `error`: the redacted error. `retry`: the failed attempt before the retry.
-    `data`: the business data by the name of their column.
+    `attempts`: the largest number of attempts of its step. `data`: the business data by the name of their column.
     """
 
     run: Run
     definition: str
     error: Any
     retry: RunStep | None = None
+    attempts: int | None = None
     data: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -156,7 +158,7 @@ def run_rows(
 ) -> list[RunRow]:
     """Return the rows of one page of `runs_explained`. `names` has the names of definitions by key.
 
-    Cost: one statement if a run waits for a retry.
+    Cost: two statements if a run waits for a retry, and one if the limits of its version are kept.
     """
     rows = [
         RunRow(
@@ -174,8 +176,12 @@ def run_rows(
         steps = RunStep.objects.filter(places, tenant_id=tenant_id, status=StepStatus.RETRY_SCHEDULED)
         newest = steps.defer("input", "output").order_by("run", "-attempt").distinct("run")
         retries = {step.run_id: step for step in newest}
+        limits = retry_limits(
+            (row.run.definition_version_id, retries[row.run.id].step_path) for row in rows if row.run.id in retries
+        )
         for row in rows:
             row.retry = retries.get(row.run.id)
             if row.retry is not None:
                 row.retry.error = error_shown(row.retry.error, rules, sees_payloads=sees_payloads)
+                row.attempts = limits.get((row.run.definition_version_id, row.retry.step_path))
     return rows
