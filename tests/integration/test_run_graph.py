@@ -77,6 +77,12 @@ def test_states_and_way_of_a_failed_run(tenant: Any, version: Any) -> None:
     assert page.count('class="ed on"') == 5  # start, into else, to the join, after the branch, after the loop
     assert page.count('class="ed bad"') == 1
     assert "the run ended here" in page
+    words = " ".join(re.sub("<[^>]*>", "", page[page.index("Way taken") :]).split())
+    assert words.startswith("Way taken check no → no → each (3) → &lt;script&gt;")
+    assert "Branch “check” was false: payload.n &gt; 1" in words
+    panel = member_of(tenant).get(reverse("admin:workflows_run_change", args=[run.id]), {"step": CHECK})
+    words = " ".join(re.sub("<[^>]*>", "", panel.content.decode()).split())
+    assert "Branch else: payload.n &gt; 1 was false" in words
     assert "<script>alert(1)</script>" not in page
 
 

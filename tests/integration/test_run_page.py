@@ -15,6 +15,7 @@ from tests.support.events import open_wait
 from tests.support.factories import make_run, publish
 from tests.support.long_runs import insert_rows, looping_run
 from tests.support.members import member_of
+from tests.support.plans import copies
 from tests.support.statements import sent_statements
 from workflows.models import DefinitionVersion, Run, RunStep
 from workflows.projections.transaction import projection_writer
@@ -126,10 +127,41 @@ def test_children_of_a_loop_are_listed_in_the_order_of_their_items(tenant: Any) 
     assert "child run" in outline
 
 
+def test_children_begin_with_the_failed_ones_if_they_have_several_pages(tenant: Any) -> None:
+    run = make_run(tenant)
+    for number, status in enumerate(["SUCCEEDED", "FAILED", "RUNNING"]):
+        make_run(tenant, parent_run=run, status=status, correlation_key=f"CHILD-{number}")
+
+    def listed(query: str = "") -> tuple[int, list[str]]:
+        page = shown(run, f"tab=children{query}")
+        card = page[page.index('aria-labelledby="h-k"') :]
+        chosen = re.search(r'aria-current="true">(\w+) <b>([\d,+]+)<', card)
+        assert chosen
+        return len(re.findall(r"<td data-l=\"Created\">", card)), [chosen[1], chosen[2]]
+
+    assert listed() == (3, ["All", "3"])
+    assert listed("&child_status=open") == (1, ["Open", "1"])
+    child = Run.objects.filter(parent_run=run, status="SUCCEEDED").get()
+    copies(child, 60, temporal_workflow_id="'child-' || n")
+    assert listed() == (1, ["Failed", "1"])
+    assert listed("&child_status=all") == (50, ["All", "63"])
+    assert listed("&child_status=nonsense") == (1, ["Failed", "1"])
+
+
+def test_history_is_a_share_of_the_limit(tenant: Any) -> None:
+    run = make_run(tenant)
+    assert "History" not in text_of(shown(run)).partition("Steps")[0]
+    compared = {"history_event_count": 1_000, "history_bytes": 30 * 1024 * 1024}
+    page = shown(make_run(tenant, **compared))
+    assert "History 60 %" in text_of(page)
+    assert "1,000 of 51,200 events and 30.0\xa0MB of 50.0\xa0MB" in page
+
+
 def test_viewer_sees_no_payload_no_curl_and_the_reason_why_not(tenant: Any) -> None:
     run = failed_call(tenant, {"url": "https://bank.test/pay", "headers": {"X-Trace": "CANARY"}, "body": "CANARY"})
     operator, viewer = shown(run), shown(run, role="viewer")
     assert all(text in operator for text in ("CANARY", "Copy as curl", "https://bank.test/pay"))
+    assert "http.request v1, idempotent" in viewer
     assert "CANARY" not in viewer
     assert "Copy as curl" not in viewer
     assert "Hidden. Your role may not see payloads of actions." in viewer

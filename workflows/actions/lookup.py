@@ -27,6 +27,21 @@ def tenant_action(*, tenant_id: uuid.UUID, action_id: str, version: int) -> Acti
     return None if row is None else connector_action(row)
 
 
+def repetition_word(action_id: str, version: int, connector: dict[str, Any] | None) -> str:
+    """Return what a second execution of an action with the same key does, or an empty text for an unknown action.
+
+    `connector` is the specification of the connector with this id and version, or None. Cost: no statement.
+    """
+    action = find_action(action_id, version)
+    if action is None and connector is not None:
+        action = connector_action(Connector(action_id=action_id, version=version, spec=connector))
+    if action is None:
+        return ""
+    if not action.has_side_effects:
+        return "without side effects"
+    return "idempotent" if action.is_idempotent or action.is_transactional else "not idempotent"
+
+
 def tenant_actions(tenant_id: uuid.UUID) -> list[Action]:
     """Return all actions of a tenant, in the order of their ids and versions. Pure actions are not included.
 

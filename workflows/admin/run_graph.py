@@ -26,24 +26,35 @@ LEGEND = (
     states.NOT_TAKEN, states.NOT_REACHED,
 )  # fmt: skip
 BRANCH, TRY = "control.if", "control.tryCatch"
-# Longest lists of step names beside the graph.
-SHOWN_NAMES = 30
+# Notes of a branch that has chosen its side.
+CHOICES = ("yes", "no")
+# Longest lists beside the graph.
+SHOWN_NAMES, SHOWN_BRANCHES = 30, 5
 
 
 @dataclass(frozen=True)
 class Names:
-    """Names of steps, and the number of further names that are not shown."""
+    """Names of steps, each with a word about it, and the number of further names that are not shown."""
 
-    shown: list[str]
+    shown: list[tuple[str, str]]
     more: int
+
+
+@dataclass(frozen=True)
+class ChosenBranch:
+    """A branch outside of loops that the run has decided."""
+
+    title: str
+    is_true: bool
+    condition: str
 
 
 @dataclass(frozen=True)
 class RunGraph:
     """Graph of a run, and its way in words.
 
-    `taken` has the steps outside of loops that the run reached, in order. `ended` is the step in which the run ended or
-    is now.
+    `taken` has the steps outside of loops that the run reached, in order, and `branches` the first branches of them.
+    `ended` is the step in which the run ended or is now.
     """
 
     drawing: Drawing
@@ -51,6 +62,7 @@ class RunGraph:
     ended: OutlineRow | None
     ended_url: str
     taken: Names
+    branches: list[ChosenBranch]
     not_taken: Names
     not_reached: Names
 
@@ -73,14 +85,30 @@ def run_graph(document: dict[str, Any], outline: Outline, place: RunPlace) -> Ru
         ended=ended,
         ended_url=_url(ended) if ended else "",
         taken=_names(row for row in outline.rows if not row.is_dim and not row.node.loops),
+        branches=_branches(graph, rows)[:SHOWN_BRANCHES],
         not_taken=_names(row for row in outline.rows if row.state == states.NOT_TAKEN),
         not_reached=_names(row for row in outline.rows if row.state == states.NOT_REACHED),
     )
 
 
 def _names(rows: Iterable[OutlineRow]) -> Names:
-    titles = [row.node.title for row in rows]
-    return Names(titles[:SHOWN_NAMES], max(0, len(titles) - SHOWN_NAMES))
+    names = [(row.node.title, _word(row)) for row in rows]
+    return Names(names[:SHOWN_NAMES], max(0, len(names) - SHOWN_NAMES))
+
+
+def _word(row: OutlineRow) -> str:
+    """Return the side of a branch or the number of items of a loop, if the run has reached it."""
+    if row.loop is not None:
+        return f"({row.loop.counts.total:,})"
+    return row.note if row.note in CHOICES else ""
+
+
+def _branches(graph: Graph, rows: dict[str, OutlineRow]) -> list[ChosenBranch]:
+    return [
+        ChosenBranch(row.node.title, row.note == "yes", node.about)
+        for node in graph.all_nodes()
+        if node.kind == BRANCH and (row := rows.get(node.path)) and row.note in CHOICES and not row.node.loops
+    ]
 
 
 def _url(row: OutlineRow) -> str:
@@ -108,7 +136,7 @@ def _note(node: Node, row: OutlineRow) -> str:
         last = row.attempts[-1]
         error = last.error_code or last.error_category
         return f"{error}, {last.attempt} attempts" if last.attempt > 1 else error
-    if node.kind == BRANCH and row.note in ("yes", "no"):
+    if node.kind == BRANCH and row.note in CHOICES:
         return f"{row.note}: {node.about}"
     return row.note or row.took
 

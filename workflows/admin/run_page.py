@@ -24,6 +24,7 @@ from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.business_data import business_data_of
 from workflows.admin.live import live_page
 from workflows.admin.run_answer import TONES, answer_kind, default_step, run_answer, stopping
+from workflows.admin.run_children import children_content
 from workflows.admin.run_graph import run_graph
 from workflows.admin.run_items import item_fields, item_jump
 from workflows.admin.run_logs_tab import logs_content
@@ -210,20 +211,8 @@ def _events_content(view: RunView) -> dict[str, Any]:
 
 
 def _children_content(view: RunView) -> dict[str, Any]:
-    run = view.page.run
-    children = run.children.filter(tenant_id=run.tenant_id).defer("input", "output").order_by("created_at", "id")
-    page = keyset_page(children, at=view.request.GET.get("children", ""))
-    calls = run.steps.filter(tenant_id=run.tenant_id, child_run__in=[child.id for child in page.rows])
-    called = {child: place for child, *place in calls.values_list("child_run", "step_path", "iteration")}
     nodes = {row.node.path: row.node for row in view.outline.rows}
-    shown = []
-    for child in page.rows:
-        path, iteration = called.get(child.id, (child.parent_step_path, ""))
-        places = [int(index) + 1 for index in iteration.split(".")] if iteration else []
-        loops = zip(nodes[path].loops if path in nodes else (), places, strict=False)
-        items = [f"{nodes[loop].title}, item {number}" for loop, number in loops]
-        shown.append({"run": child, "step": nodes[path].title if path in nodes else path, "items": items})
-    return {"children": page, "shown_children": shown}
+    return children_content(view.page.run, view.page.counts.children, view.request.GET, nodes)
 
 
 def _audit_content(view: RunView) -> dict[str, Any]:

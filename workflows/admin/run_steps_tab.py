@@ -6,11 +6,14 @@ from typing import Any
 from django.db.models import OuterRef, Subquery
 from django.http import QueryDict
 
+from workflows.actions.lookup import repetition_word
 from workflows.actors import Actor
 from workflows.admin.run_items import ITEM, LOOP, item_fields
 from workflows.error_reasons import error_shown
+from workflows.graph.wording import source_of
 from workflows.models import ActionInvocation, Connector, Run, RunStep
 from workflows.outline.bars import StepRow
+from workflows.outline.nodes import BRANCH
 from workflows.outline.rows import Outline, OutlineRow
 from workflows.redaction import Rules, redact
 from workflows.selectors.sent_requests import SentRequest, sent_request
@@ -134,7 +137,10 @@ class AttemptLinks:
 
 @dataclass(frozen=True)
 class Panel:
-    """The selected step. `step` is the chosen attempt, with its payloads if it is an action or has failed."""
+    """The selected step. `step` is the chosen attempt, with its payloads if it is an action or has failed.
+
+    `repetition`: what a second execution of its action does. `condition`: the expression of a branch.
+    """
 
     row: OutlineRow
     step: RunStep | StepRow | None = None
@@ -145,6 +151,16 @@ class Panel:
     request: SentRequest | None = None
     received: Any = None
     status: int | None = None
+    repetition: str = ""
+
+    @property
+    def outcome(self) -> str:
+        """Return what the condition of a branch was."""
+        return "true" if self.step is not None and self.step.branch == "then" else "false"
+
+    @property
+    def condition(self) -> str:
+        return source_of(self.row.node.step.config.get("condition")) if self.row.node.step.type == BRANCH else ""
 
 
 def step_panel(run: Run, row: OutlineRow, query: QueryDict, actor: Actor, rules: Rules) -> Panel:
@@ -173,7 +189,14 @@ def step_panel(run: Run, row: OutlineRow, query: QueryDict, actor: Actor, rules:
         request=_request(step, sent, key, rules) if sees else None,
         received=_received(step, rules) if sees else None,
         status=_status(step),
+        repetition=_repetition(step),
     )
+
+
+def _repetition(step: RunStep) -> str:
+    if not step.action_id or step.action_version is None:
+        return ""
+    return repetition_word(step.action_id, step.action_version, getattr(step, "connector_spec", None))
 
 
 def _request(step: RunStep, sent: Any, key: str, rules: Rules) -> SentRequest | None:

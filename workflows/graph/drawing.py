@@ -8,12 +8,16 @@ Units: pixels.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from workflows.graph.layout import Box, Label, Line, Pill, Room, lay_out
+from workflows.graph.layout import NODE_HEIGHT, NODE_WIDTH, Box, Label, Line, Pill, Room, lay_out
 from workflows.graph.model import LOOP, NOTE, UNKNOWN, Graph, Node
-from workflows.graph.wording import fitted, text_width
+from workflows.graph.wording import fitted, text_width, wrapped
 
 NAME_FONT, NOTE_FONT, BADGE_FONT, LABEL_FONT = 13, 11.5, 11, 11
-TEXT_LEFT, TEXT_RIGHT, BADGE_HEIGHT, BADGE_ROW = 36, 8, 17, 20
+TEXT_LEFT, TEXT_RIGHT, BADGE_HEIGHT, BADGE_ROW, NAME_ROW = 36, 8, 17, 20, 16
+# Height below the blocks of a frame for its badges or its foot.
+FRAME_ROW = 24
+# Lines of the name of a step. Longer names end with an ellipsis.
+MOST_NAME_LINES = 3
 ICONS = {
     "control.if": "if", "control.forEach": "loop", "control.tryCatch": "inc", "control.callWorkflow": "child",
     "control.return": "target", "state.set": "set", "transform.assign": "set", "event.wait": "event",
@@ -81,12 +85,12 @@ class ShownBadge:
 
 @dataclass(frozen=True)
 class ShownStep:
-    """Step with its texts. `label` is the whole text for screen readers and for the hover."""
+    """Step with its texts. `names`: its name in lines. `label`: the whole text for screen readers and for the hover."""
 
     box: Box
     mark: Mark
     icon: str
-    name: str
+    names: tuple[str, ...]
     note: str
     label: str
     badges: tuple[ShownBadge, ...]
@@ -112,12 +116,14 @@ class ShownStep:
         return self.box.x + self.box.width - 12
 
     @property
-    def name_y(self) -> int:
-        return self.box.y + (21 if self.box.node.is_frame else 19 if self.note else 27)
+    def lines(self) -> list[tuple[int, str]]:
+        """Return the lines of the name, each with its place."""
+        first = self.box.y + (21 if self.box.node.is_frame else 19 if self.note else 27)
+        return [(first + number * NAME_ROW, name) for number, name in enumerate(self.names)]
 
     @property
     def note_y(self) -> int:
-        return self.box.y + 36
+        return self.lines[-1][0] + (0 if self.box.node.is_frame else 17)
 
     @property
     def foot_y(self) -> int:
@@ -169,8 +175,12 @@ def draw(graph: Graph, overlay: Overlay | None = None) -> Drawing:
     overlay = overlay or Overlay()
     rooms = {path: room for path, mark in overlay.marks.items() if (room := _room(mark))}
     for node in graph.all_nodes():
-        if node.is_frame and node.path in rooms:
-            rooms[node.path] = Room(height=24)
+        if node.is_frame:
+            if node.path in rooms or _mark(node, overlay).badges:
+                rooms[node.path] = Room(height=FRAME_ROW)
+        elif rows := _name_rows(node):
+            room = rooms.get(node.path, Room())
+            rooms[node.path] = Room(room.width, room.height + rows)
     picture = lay_out(graph, rooms)
     lines = [ShownLine(line, _line_css(line, overlay.way)) for line in picture.lines]
     return Drawing(
@@ -203,6 +213,16 @@ def _room(mark: Mark) -> Room | None:
     return Room(width, height) if width or height else None
 
 
+def _names(node: Node) -> tuple[str, ...]:
+    """Return the lines of the name of a step. A frame has one line, which depends on its width."""
+    return wrapped(node.name, NODE_WIDTH - TEXT_LEFT - TEXT_RIGHT, NAME_FONT, most=MOST_NAME_LINES)
+
+
+def _name_rows(node: Node) -> int:
+    """Return the extra height that the name of a step needs."""
+    return 0 if node.is_frame else (len(_names(node)) - 1) * NAME_ROW
+
+
 def _badge_width(badge: Badge) -> int:
     return text_width(badge.text, BADGE_FONT) + 18
 
@@ -230,14 +250,14 @@ def _spoken(node: Node, mark: Mark) -> str:
 
 def _step(box: Box, mark: Mark) -> ShownStep:
     room = box.width - TEXT_LEFT - TEXT_RIGHT
-    is_tall = box.height >= 44 + BADGE_ROW
+    is_tall = box.height - _name_rows(box.node) >= NODE_HEIGHT + BADGE_ROW
     badges = _badges(box, mark, in_row=is_tall)
     taken = 0 if is_tall else sum(badge.width + 6 for badge in badges)
     if mark.beside is not None:
         badges.append(ShownBadge(box.x + box.width + 9, box.y + 13, _badge_width(mark.beside), mark.beside))
     return ShownStep(
         box, mark, mark.icon or ICONS[box.node.kind],
-        fitted(box.node.name, room, NAME_FONT), fitted(mark.note, room - taken, NOTE_FONT),
+        _names(box.node), fitted(mark.note, room - taken, NOTE_FONT),
         _spoken(box.node, mark), tuple(badges),
     )  # fmt: skip
 
@@ -246,7 +266,7 @@ def _frame(box: Box, mark: Mark) -> ShownStep:
     note = fitted(mark.note, box.width // 2, NOTE_FONT)
     room = box.width - 44 - 24 - text_width(note, NOTE_FONT)
     return ShownStep(
-        box, mark, mark.icon or ICONS[box.node.kind], fitted(box.node.name, room, 12), note,
+        box, mark, mark.icon or ICONS[box.node.kind], (fitted(box.node.name, room, 12),), note,
         _spoken(box.node, mark), tuple(_badges(box, mark, in_row=False)),
     )  # fmt: skip
 

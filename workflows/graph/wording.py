@@ -81,6 +81,20 @@ def fitted(text: str, width: int, size: float) -> str:
     return text
 
 
+def wrapped(text: str, width: int, size: float, *, most: int) -> tuple[str, ...]:
+    """Return the text in at most `most` lines that fit into the width. The last one can end with an ellipsis."""
+    lines: list[str] = []
+    while len(lines) < most - 1 and text_width(text, size) > width:
+        end, room = 0, width / size
+        while (room := room - _units(text[end])) >= 0:
+            end += 1
+        breaks = [place for place in range(1, end + 1) if text[place] == " " or text[place - 1] in " -_/."]
+        end = max([*breaks, 0]) or max(end, 1)
+        lines.append(text[:end].rstrip())
+        text = text[end:].lstrip()
+    return *lines, fitted(text, width, size)
+
+
 def _units(character: str) -> float:
     """Return the width of a character in units of the font size."""
     if unicodedata.combining(character):
@@ -107,7 +121,7 @@ def about_step(step: dict[str, Any], kind: str) -> str:
     return plain(_ABOUT[kind](config)) if kind in _ABOUT else ""
 
 
-def _source(value: Any) -> str:
+def source_of(value: Any) -> str:
     """Return the source of an expression, or the value itself."""
     if isinstance(value, dict) and "$expr" in value:
         value = value["$expr"]
@@ -115,7 +129,7 @@ def _source(value: Any) -> str:
 
 
 def _loop(config: dict[str, Any]) -> str:
-    return f"{_source(config.get('itemVar')) or 'item'} of {_source(config.get('items')) or '?'}"
+    return f"{source_of(config.get('itemVar')) or 'item'} of {source_of(config.get('items')) or '?'}"
 
 
 def _assigned(config: dict[str, Any]) -> str:
@@ -125,9 +139,9 @@ def _assigned(config: dict[str, Any]) -> str:
 
 def _time(config: dict[str, Any]) -> str:
     if config.get("mode") == "until":
-        return f"until {_source(config.get('until'))}"
+        return f"until {source_of(config.get('until'))}"
     duration = config.get("durationMs")
-    return _duration(duration) if isinstance(duration, int) else f"for {_source(duration) or '?'}"
+    return _duration(duration) if isinstance(duration, int) else f"for {source_of(duration) or '?'}"
 
 
 def _duration(milliseconds: int) -> str:
@@ -139,16 +153,18 @@ def _duration(milliseconds: int) -> str:
 
 
 _ABOUT = {
-    "control.if": lambda config: _source(config.get("condition")),
+    "control.if": lambda config: source_of(config.get("condition")),
     "control.forEach": _loop,
     "control.callWorkflow": lambda config: (
-        f"{_source(config.get('workflowId')) or '?'} version {_source(config.get('workflowVersion')) or '?'}"
+        f"{source_of(config.get('workflowId')) or '?'} version {source_of(config.get('workflowVersion')) or '?'}"
     ),
     "control.return": lambda config: "ends the run",
-    "state.set": lambda config: _source(config.get("state")),
+    "state.set": lambda config: source_of(config.get("state")),
     "transform.assign": _assigned,
-    "event.wait": lambda config: _source(config.get("eventName")),
+    "event.wait": lambda config: source_of(config.get("eventName")),
     "time.wait": _time,
-    "human.task": lambda config: _source(config.get("title")) or _source(config.get("taskType")),
-    "action.call": lambda config: f"{_source(config.get('actionId')) or '?'}@{_source(config.get('version')) or '?'}",
+    "human.task": lambda config: source_of(config.get("title")) or source_of(config.get("taskType")),
+    "action.call": lambda config: (
+        f"{source_of(config.get('actionId')) or '?'}@{source_of(config.get('version')) or '?'}"
+    ),
 }

@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Case, Exists, OuterRef, QuerySet, Subquery, When
 from django.db.models.functions import JSONObject
+from django.template.defaultfilters import filesizeformat
 
 from workflows.engine.unknown_outcomes import DECIDE_OUTCOME
 from workflows.models import (
@@ -29,6 +30,7 @@ from workflows.selectors.navigation import CappedCount
 from workflows.selectors.near_misses import wait_deliveries
 from workflows.selectors.runs_in_the_way import in_the_way_of, run_in_the_way
 from workflows.selectors.wait_arrivals import Arrival, unrouted_event, wait_arrival
+from workflows.shares import percent
 from workflows.statuses import (
     OPEN_RUN_STATUSES,
     CommandAction,
@@ -40,6 +42,8 @@ from workflows.statuses import (
     WaitStatus,
 )
 
+# Temporal ends a run whose history reaches one of these limits. Units: events and bytes.
+MOST_HISTORY_EVENTS, MOST_HISTORY_BYTES = 51_200, 50 * 1024 * 1024
 # Counts on the run page end at this number, so that a page never counts a big set.
 COUNT_LIMIT = 1_000
 
@@ -86,6 +90,35 @@ class RunCounts:
 
 
 @dataclass(frozen=True)
+class History:
+    """Length of the history in Temporal when the run was last compared. It is that of the present execution."""
+
+    events: int
+    bytes: int
+
+    most_events, most_bytes = MOST_HISTORY_EVENTS, MOST_HISTORY_BYTES
+
+    @property
+    def percent(self) -> int:
+        """Return the share of the limit that is nearer."""
+        shares = (percent(self.events, self.most_events), percent(self.bytes, self.most_bytes))
+        return int(max(shares))
+
+    @property
+    def words(self) -> str:
+        sizes = f"{filesizeformat(self.bytes)} of {filesizeformat(self.most_bytes)}"
+        return (
+            f"{self.events:,} of {self.most_events:,} events and {sizes}, when the run was last compared with Temporal."
+            " The portal continues a long run in a new history. At the limit, Temporal ends the run."
+        )
+
+    @property
+    def is_long(self) -> bool:
+        """Return True for a history that the portal should have ended long ago (`run_workflow.py`)."""
+        return self.percent >= 50
+
+
+@dataclass(frozen=True)
 class RunPage:
     """A run with what explains its status.
 
@@ -116,6 +149,12 @@ class RunPage:
     @property
     def is_open(self) -> bool:
         return self.run.status in OPEN_RUN_STATUSES
+
+    @property
+    def history(self) -> History | None:
+        """Return the length of the history, or None if the run was not compared with Temporal yet."""
+        run = self.run
+        return History(run.history_event_count, run.history_bytes) if run.history_event_count else None
 
     @property
     def differs(self) -> bool:

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.graph_documents import MADE, WITHOUT_GOLDEN, documents, work
+from tests.support.graph_documents import MADE, WITHOUT_GOLDEN, attempt, documents, loop, work
 from workflows.engine.definition import BLOCK_FIELDS
 from workflows.graph.drawing import Badge, Mark, Overlay, Way, draw
 from workflows.graph.layout import Box, Picture, lay_out
 from workflows.graph.model import MAX_NODES, read_graph
+from workflows.graph.wording import text_width, wrapped
 
 GOLDEN = Path(__file__).parent / "golden"
 DOCUMENTS = dict(documents())
@@ -115,14 +116,33 @@ def test_what_cannot_be_drawn_has_a_text(name: str, text: str) -> None:
     assert len(shown) <= MAX_NODES + 1
 
 
-def test_long_and_wide_names_are_shortened_and_whole_in_the_label() -> None:
+def test_a_long_name_has_more_lines_and_is_whole_in_the_label() -> None:
     drawing = draw(read_graph(MADE["hostile-names"]))
-    long, wide = drawing.steps[2], drawing.steps[3]
-    assert long.name.endswith("…")
-    assert len(long.name) < 35
-    assert wide.name.endswith("…")
-    assert len(wide.name) < 14
+    short, _, long, wide = drawing.steps[:4]
+    assert (len(short.names), short.box.height) == (1, 44)
+    for step in (long, wide):
+        assert (len(step.names), step.box.height, step.names[2][-1]) == (3, 76, "…")
+    assert (long.names[0], len(wide.names[0])) == ("A name of two hundred", 12)
     assert MADE["hostile-names"]["steps"][2]["name"].strip() in long.label
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("Capture", ["Capture"]),
+        ("Wait for the confirmation of the bank", ["Wait for the confirmation", "of the bank"]),
+        ("capture-payment-at-the-bank", ["capture-payment-at-the-", "bank"]),
+        ("x" * 30, ["x" * 22, "x" * 8]),
+        ("W" * 40, ["W" * 12, "W" * 12, "W" * 11 + "…"]),
+        ("Wait for the confirmation of the bank and of the customer",
+         ["Wait for the confirmation", "of the bank and of the", "customer"]),
+        (" " * 90, None),
+    ],
+)  # fmt: skip
+def test_a_name_breaks_after_a_word(name: str, lines: list[str] | None) -> None:
+    found = wrapped(name, 162, 13, most=3)
+    assert all(text_width(line, 13) <= 162 for line in found)
+    assert lines is None or list(found) == lines
 
 
 def test_marks_give_texts_badges_and_room() -> None:
@@ -132,20 +152,31 @@ def test_marks_give_texts_badges_and_room() -> None:
         "root.steps[2]": Mark(note="p95 8 s", badges=(Badge("41 failed", "red", "/x"), Badge("5 open", "blue", "/y"))),
         "root.steps[3]": Mark(note="p95 8 s", badges=(Badge("5 open", "blue", "/y"),)),
     }
-    first, second, third, fourth = draw(
-        read_graph({"steps": [work(str(number)) for number in range(4)]}), Overlay(marks)
-    ).steps
+    marks |= {"root.steps[4]": marks["root.steps[2]"], "root.steps[5]": marks["root.steps[3]"]}
+    long = [work(str(number), name="Wait for the confirmation of the bank") for number in (4, 5)]
+    steps = draw(read_graph({"steps": [*(work(str(number)) for number in range(4)), *long]}), Overlay(marks)).steps
+    first, second, third, fourth, *others = steps
     assert first.label == "0, 0.7 s, taken"
     assert [(badge.badge.text, badge.x > second.box.x + second.box.width) for badge in second.badges] == [
         ("ended here", True)
     ]
-    assert (third.box.height, fourth.box.height) == (64, 44)
-    for step in (third, fourth):
+    assert [step.box.height for step in (third, fourth, *others)] == [64, 44, 80, 60]
+    for step in (third, fourth, *others):
+        assert step.box.y < step.lines[0][0] < step.lines[-1][0] + 1 < step.note_y < step.box.bottom
         for badge in step.badges:
             assert step.box.x < badge.x
             assert badge.x + badge.width < step.box.x + step.box.width
             assert step.box.y < badge.y
             assert badge.y + 17 < step.box.bottom
+
+
+def test_a_badge_of_a_frame_covers_no_step_of_it() -> None:
+    mark = Mark(note="5 runs", badges=(Badge("1 open", "blue", "/x"),))
+    document = {"steps": [loop("each", attempt("try", [work()], [work("saved")]))]}
+    outer, inner = draw(read_graph(document), Overlay({"root.steps[0]": mark})).frames
+    (badge,) = outer.badges
+    assert inner.box.bottom < badge.y
+    assert badge.y + 17 < outer.box.bottom
 
 
 def test_the_way_of_a_run_marks_the_lines_that_it_used() -> None:
