@@ -194,7 +194,7 @@ def sign_in_as(page: Any, site: str, name: str, password: str = PASSWORD) -> Non
     page.goto(site + reverse("account_login"))
     page.fill("input[name=login]", name)
     page.fill("input[name=password]", password)
-    page.click("button:text-is('Sign in')")
+    follow(page, "button:text-is('Sign in')")
 
 
 def problems_of(page: Any, name: str) -> list[str]:

@@ -9,7 +9,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from tests.support.api import Api
-from tests.support.browser import TOO_WIDE, member_context
+from tests.support.browser import TOO_WIDE, follow, member_context
 from tests.support.factories import make_token
 from tests.support.mail_server import mail_server
 from tests.support.members import member_of
@@ -51,12 +51,12 @@ def test_invited_person_joins_and_signs_in(browser: Any, site: str, tenant: Any,
     page.fill("input[name=username]", name)
     page.fill("input[name=password1]", "a long enough phrase")
     page.fill("input[name=password2]", "a long enough phrase")
-    page.click("text=Create the account and join")
-    page.click("text=Sign in >> nth=-1")
+    follow(page, "button:text-is('Create the account and join')")
+    follow(page, "text=Sign in >> nth=-1")
     page.fill("input[name=login]", name)
     page.fill("input[name=password]", "a long enough phrase")
-    page.click("button[type=submit]")
-    page.wait_for_url("**/admin/")
+    follow(page, "button:text-is('Sign in')")
+    assert page.url == f"{site}/admin/"
     assert "times in JST" in page.inner_text("main")  # the first page after the sign-in
     assert TenantMembership.objects.get(tenant=tenant, user__username=name).role == "author"
     for listing in ("tenant", "tenantmembership", "invitation"):

@@ -16,6 +16,7 @@ from tests.support.browser import sign_in
 from tests.support.events import receive
 from tests.support.factories import make_run
 from tests.support.problems import add_failed, add_incident
+from workflows.admin import live as live_pages
 from workflows.models import Run, TenantMembership
 from workflows.projections.transaction import projection_writer
 
@@ -63,6 +64,12 @@ class LivePage:
 
 def is_poll(request: Any) -> bool:
     return bool(request.resource_type == "fetch")
+
+
+@pytest.fixture(autouse=True)
+def _one_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the tests within one age of a page, also when a minute begins during a test."""
+    monkeypatch.setattr(live_pages, "age_of", lambda seconds: 1)
 
 
 @pytest.fixture
@@ -160,6 +167,7 @@ def test_run_list_keeps_the_selection_and_new_rows_wait_until_they_are_wanted(
     page.clock.install()
     page.goto(f"{site}{reverse('admin:workflows_run_changelist')}?status__exact=WAITING")
     page.locator("[data-live-read].live").wait_for()
+    stop_clock(page)
     live = LivePage(page, left)
     page.locator(f"tr[data-key='{old.id}'] input[name=_selected_action]").check()
     make_run(tenant, correlation_key="NEW-1")
@@ -182,6 +190,7 @@ def test_event_list_shows_that_there_are_new_events(page: Any, site: str, tenant
     page.clock.install()
     page.goto(f"{site}{reverse('admin:workflows_event_changelist')}")
     page.locator("[data-live-read].live").wait_for()
+    stop_clock(page)
     live = LivePage(page, Run())
     assert live.poll().response().status == 304
     receive(tenant, event_id="second")
