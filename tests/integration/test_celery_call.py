@@ -3,6 +3,7 @@
 Source: docs/reference/engine.md#actions
 """
 
+import contextlib
 import dataclasses
 import os
 import pickle
@@ -15,7 +16,6 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -323,7 +323,7 @@ def test_hung_server_is_a_transient_failure_and_nothing_is_sent(
     assert call(context, **value).result == {"n": 1}  # nothing was sent, so the next execution may send
 
 
-@contextmanager
+@contextlib.contextmanager
 def silent_listener(*, listening: bool) -> Iterator[int]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -369,28 +369,21 @@ class MutingProxy:
             threading.Thread(target=self._answers, args=(server, client, mute), daemon=True).start()
 
     def _requests(self, client: socket.socket, server: socket.socket, mute: threading.Event) -> None:
-        with server:
-            while content := _received(client):
+        with server, contextlib.suppress(OSError):  # the other end has closed the connection
+            while content := client.recv(65_536):
                 if self._mute_at and self._mute_at in content:
                     mute.set()
                     self.has_muted.set()
                 server.sendall(content)
 
     def _answers(self, server: socket.socket, client: socket.socket, mute: threading.Event) -> None:
-        with client:
-            while content := _received(server):
+        with client, contextlib.suppress(OSError):
+            while content := server.recv(65_536):
                 if not (mute.is_set() or self.is_mute.is_set()):
                     client.sendall(content)
 
     def close(self) -> None:
         self._listener.close()
-
-
-def _received(end: socket.socket) -> bytes:
-    try:
-        return end.recv(65_536)
-    except OSError:
-        return b""
 
 
 def test_message_with_a_lost_confirmation_is_not_sent_twice(

@@ -89,9 +89,10 @@ def test_time_of_an_execution_includes_its_retries(tenant: Any, version: Any) ->
 
 
 def test_numbers_belong_to_their_period_version_and_tenant(tenant: Any, version: Any, settings: Any) -> None:
-    old = make_run(tenant, definition_version=version, created_at=timezone.now() - timedelta(hours=3))
-    ancient = make_run(tenant, definition_version=version, created_at=timezone.now() - timedelta(days=9))
-    new = make_run(tenant, definition_version=version)
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+    old = make_run(tenant, definition_version=version, created_at=hour - timedelta(hours=3))
+    ancient = make_run(tenant, definition_version=version, created_at=hour - timedelta(days=9))
+    new = make_run(tenant, definition_version=version, created_at=hour)  # also if the next hour begins during the test
     other = make_run(make_tenant())
     replay = make_run(tenant, definition_version=version, replay_of=new)
     for run in (old, ancient, new, other, replay):
@@ -99,7 +100,6 @@ def test_numbers_belong_to_their_period_version_and_tenant(tenant: Any, version:
     settings.STEP_COUNT_INTERVAL_SECONDS = 3_600  # the time of the task suffices for the tenants of all tests
     count_steps()
     assert numbers_of(version).steps[A].executions == 2
-    hour = timezone.now().replace(minute=0, second=0, microsecond=0)
     assert map_numbers(version, since=hour).steps[A].executions == 1
     assert not uncounted_runs(tenant_id=tenant.id).exists()
     StepCount.objects.filter(tenant=tenant, hour=hour).update(hour=hour - timedelta(days=9))

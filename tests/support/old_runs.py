@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.db import transaction
 from django.utils import timezone
 
 from ingress.intake.receive import event_receive
@@ -41,13 +42,17 @@ def make_old_run(tenant: Tenant, *, days: float = 100, **fields: Any) -> Run:
 
 
 def make_old_event(tenant: Tenant, *, days: float = 100, **fields: Any) -> Event:
-    """Store an event that was received and routed some days ago, and that no wait and no trigger took."""
+    """Store an event that was received and routed some days ago, and that no wait and no trigger took.
+
+    One transaction, because a worker of another test would route the event as soon as it can see it. `routed_at=None`:
+    the event is not due, so no worker routes it later.
+    """
     value = {"event_type": "TICKET_CREATED", "payload": {"ticketId": uuid.uuid4().hex}}
-    event = event_receive(tenant_id=tenant.id, value=value, source=EventSource.REST).event
-    at = days_ago(days)
-    Event.objects.filter(id=event.id).update(
-        **{"received_at": at, "routed_at": at, "buffered_until": None, "outcome": "unmatched", **fields}
-    )
+    at, tomorrow = days_ago(days), days_ago(-1)
+    old = {"received_at": at, "routed_at": at, "route_at": tomorrow, "buffered_until": None, "outcome": "unmatched"}
+    with transaction.atomic():
+        event = event_receive(tenant_id=tenant.id, value=value, source=EventSource.REST).event
+        Event.objects.filter(id=event.id).update(**{**old, **fields})
     return Event.objects.get(id=event.id)
 
 

@@ -1,4 +1,4 @@
-"""Schedules that fire every second, because a cron expression has no seconds."""
+"""Schedules that fire every second, because a cron expression has no seconds, and one that does not fire in a test."""
 
 from datetime import timedelta
 
@@ -9,6 +9,8 @@ from temporalio.api.schedule.v1 import IntervalSpec, ScheduleSpec
 from workflows.temporal import schedules
 
 EVERY_MINUTE = {"type": "recurring", "cron": "* * * * *", "timezone": "Europe/Berlin"}
+# A schedule that a test leaves behind would start runs during all later tests if it fired every minute.
+YEARLY = {**EVERY_MINUTE, "cron": "0 3 1 1 *"}
 
 
 def fire_every_second(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import psutil
 
 from portal.devstack import postgres
 from portal.devstack.control import Control
+from portal.devstack.ports import free_port
 from portal.devstack.supervision import Supervisor
 from tests.support.factories import eventually
 
@@ -126,11 +126,8 @@ def running_stack(home: Path) -> Iterator[Stack]:
 
 
 def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Return different free ports, outside of the kernel's range for outgoing connections."""
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port())
+    return list(found)

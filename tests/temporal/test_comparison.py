@@ -14,7 +14,7 @@ from tests.support.browser import waiting_run
 from tests.support.factories import make_actor, make_run, publish
 from tests.support.members import member_of
 from tests.support.problems import MINUTE, ago
-from tests.support.schedules import EVERY_MINUTE
+from tests.support.schedules import YEARLY
 from tests.support.tenant_driver import TenantDriver
 from workflows.errors import Conflict
 from workflows.models import Command, Schedule
@@ -46,7 +46,7 @@ def test_operator_compares_all_once_and_sees_what_differed(
         type(run).objects.filter(id=run.id).update(status="STARTING", history_event_count=1)
     lost = make_run(driver.tenant, **LOST)
     state = {"id": "s", "type": "state.set", "config": {"state": "X"}}
-    publish(driver.tenant, state, key="timed", trigger={**EVERY_MINUTE, "cron": "0 0 1 1 *"})
+    publish(driver.tenant, state, key="timed", trigger=YEARLY)
     schedule = Schedule.objects.get(tenant=driver.tenant)
     schedules.delete_schedule(schedule.temporal_schedule_id)
     client = member_of(driver.tenant, role="operator")
@@ -126,7 +126,7 @@ def test_each_schedule_is_compared_once_and_one_that_fails_does_not_keep_the_com
 ) -> None:
     state = {"id": "s", "type": "state.set", "config": {"state": "X"}}
     for number in range(5):
-        publish(tenant, state, key=f"timed-{number}", trigger={**EVERY_MINUTE, "cron": "0 0 1 1 *"})
+        publish(tenant, state, key=f"timed-{number}", trigger=YEARLY)
     failing = Schedule.objects.filter(tenant=tenant).order_by("id")[1].id
 
     def sync(*, schedule_id: Any, is_dry_run: bool) -> Synced:

@@ -94,6 +94,7 @@ def test_ten_thousand_steps(driver: TenantDriver) -> None:
     assert RunStep.objects.filter(run=run, status="SUCCEEDED").count() == 10_001
 
 
+@pytest.mark.timeout(600)  # it needs mostly CPU time
 def test_twelve_thousand_events_to_one_looping_run(driver: TenantDriver) -> None:
     """In each iteration, one event resumes the run. All others are for a wait that does not exist.
 
