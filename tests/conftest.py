@@ -198,6 +198,23 @@ def driver(tenant_with_workers: Any, servers: Servers) -> Any:
 
 
 @pytest.fixture
+def kill_temporal(servers: Servers) -> Callable[[], None]:
+    """Return a function that kills Temporal and waits until the portal has noticed it.
+
+    Before that, a call can be lost on the connection that is still open. Its outcome is then unknown, and it is not
+    refused.
+    """
+    from tests.support.factories import eventually
+    from tests.support.tenant_driver import temporal_is_reachable
+
+    def kill() -> None:
+        servers.temporal.kill()
+        eventually(lambda: not temporal_is_reachable(), what="Temporal is out of reach")
+
+    return kill
+
+
+@pytest.fixture
 def restart_temporal(servers: Servers) -> Callable[[], None]:
     """Return a function that starts Temporal after an outage and waits until the portal reaches it."""
     from tests.support.factories import eventually

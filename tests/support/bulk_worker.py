@@ -1,28 +1,43 @@
-"""Worker of one bulk job in a process that a test can kill: `python -m tests.support.bulk_worker JOB_ID`."""
+"""Worker of one bulk job in a process that a test can kill: `python -m tests.support.bulk_worker JOB_ID MOST`.
+
+After the request with which the job has MOST commands, the worker waits until it is killed. The outcome of this request
+is not stored. With MOST = 0 the worker completes the job.
+"""
 
 import os
+import signal
 import sys
 import uuid
+from typing import Any
 
 import django
 
 
-def main(job_id: uuid.UUID) -> None:
+def main(job_id: uuid.UUID, most: int) -> None:
     from django.utils import timezone
 
-    from workflows.models import BulkJob
-    from workflows.services.bulk.work import bulk_work
+    from workflows.models import BulkJob, Command
+    from workflows.services.bulk import work
     from workflows.tenancy import Scope, enter_scope, system_scope, use_system_login
 
     use_system_login()
     with system_scope():
         tenant_id = BulkJob.objects.values_list("tenant_id", flat=True).get(id=job_id)
     enter_scope(Scope(tenant=str(tenant_id)))
-    while bulk_work(job_id=job_id, seconds=5) is not None:
+    request = work.item_outcome
+
+    def request_and_wait(job: BulkJob, item: Any) -> Any:
+        outcome = request(job, item)
+        if most and Command.objects.filter(parent_id=job.command_id).count() >= most:
+            signal.pause()
+        return outcome
+
+    work.item_outcome = request_and_wait
+    while work.bulk_work(job_id=job_id, seconds=5) is not None:
         BulkJob.objects.filter(id=job_id, next_slice_at__isnull=False).update(next_slice_at=timezone.now())
 
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     django.setup()
-    main(uuid.UUID(sys.argv[1]))
+    main(uuid.UUID(sys.argv[1]), int(sys.argv[2]))

@@ -58,6 +58,18 @@ class TenantDriver:
     def history_types(self, run: Run) -> list[str]:
         return [event["eventType"].removeprefix("EVENT_TYPE_") for event in self.history(run)]
 
+    def history_types_until(self, run: Run, last: str) -> list[str]:
+        """Wait until `last` is the last history event of a run, and return the types of all its events.
+
+        The rows of a run are written shortly before its workflow continues or ends.
+        """
+
+        def find() -> list[str] | None:
+            types = self.history_types(run)
+            return types if types[-1] == last else None
+
+        return eventually(find, what=f"{last} in Temporal")
+
 
 def temporal_is_reachable() -> bool:
     try:

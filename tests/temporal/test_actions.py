@@ -100,7 +100,7 @@ def test_error_of_an_action_becomes_the_error_of_the_run(driver: TenantDriver) -
     assert (failed.error_category, failed.error_code) == ("ActionError", "HTTP_404")
     assert failed.error["nodePath"] == "root.steps[0]"
     assert "404" in failed.error["message"]
-    assert driver.history_types(run)[-1] == "WORKFLOW_EXECUTION_FAILED"
+    driver.history_types_until(run, "WORKFLOW_EXECUTION_FAILED")
     assert RunStep.objects.get(run=run).error == failed.error
 
 

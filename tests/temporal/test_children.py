@@ -104,7 +104,7 @@ def test_cancelling_the_parent_cancels_the_child(driver: TenantDriver) -> None:
     driver.wait_for_run("CANCELED", id=child.id)
     assert [(s, st) for s, _, st in driver.steps(run)] == [("child", "CANCELED"), ("try", "CANCELED")]
     assert not RunWait.objects.filter(run__in=[run, child], status="WAITING").exists()
-    eventually(lambda: driver.history_types(run)[-1] == "WORKFLOW_EXECUTION_CANCELED")
+    driver.history_types_until(run, "WORKFLOW_EXECUTION_CANCELED")
 
 
 def test_cancelling_the_child_fails_the_parent(driver: TenantDriver) -> None:

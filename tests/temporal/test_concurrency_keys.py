@@ -229,11 +229,14 @@ def test_child_obeys_the_key_of_its_definition(driver: TenantDriver, on_conflict
         failed = driver.wait_for_run("FAILED", id=caller.id)
         assert failed.error["code"] == "CONCURRENCY_KEY_IN_USE"
         return
-    child = driver.wait_for_run("STARTING", parent_run=caller, queued_until__isnull=False)
     if on_conflict == "queue":
+        driver.wait_for_run("STARTING", parent_run=caller, queued_until__isnull=False)
         reply(driver, "T-1")
-    driver.wait_for_run("SUCCEEDED" if on_conflict == "queue" else "CANCELED", id=holder.id)
-    driver.wait_for_run("WAITING", id=child.id)
+    holder = driver.wait_for_run("SUCCEEDED" if on_conflict == "queue" else "CANCELED", id=holder.id)
+    child = driver.wait_for_run("WAITING", parent_run=caller)
+    assert holder.ended_at is not None
+    assert child.started_at is not None
+    assert child.started_at >= holder.ended_at  # with cancelOldest, the child is queued only for a moment
     reply(driver, "T-2")
     driver.wait_for_run("SUCCEEDED", id=caller.id)
 

@@ -30,9 +30,7 @@ def test_cancel_is_recorded_by_the_workflow(driver: TenantDriver) -> None:
     assert ended.ended_at is not None
     assert [w.status for w in RunWait.objects.filter(run=run)] == ["CANCELED"]
     assert driver.steps(run) == [("reply", 1, "CANCELED")]
-    types = driver.history_types(run)
-    assert types[-1] == "WORKFLOW_EXECUTION_CANCELED"
-    assert "TIMER_CANCELED" in types
+    assert "TIMER_CANCELED" in driver.history_types_until(run, "WORKFLOW_EXECUTION_CANCELED")
     command = eventually(lambda: Command.objects.filter(run=run, state="observed").first())
     assert (str(command.id), command.reason, command.actor_type) == (
         response.json()["command_id"],
@@ -42,12 +40,12 @@ def test_cancel_is_recorded_by_the_workflow(driver: TenantDriver) -> None:
 
 
 def test_cancel_is_refused_while_temporal_is_down(
-    driver: TenantDriver, servers: Servers, restart_temporal: Callable[[], None]
+    driver: TenantDriver, kill_temporal: Callable[[], None], restart_temporal: Callable[[], None]
 ) -> None:
     run = waiting_run(driver)
     api = Api(make_token(driver.tenant))
     before = serialized_rows(run)
-    servers.temporal.kill()
+    kill_temporal()
     try:
         error = error_of(api.post(f"/runs/{run.id}/cancel"), 409)
         assert error["code"] == "WORKFLOW_TEMPORAL_CANCEL_FAILED"
@@ -197,10 +195,7 @@ def test_cancel_in_the_same_workflow_task_as_a_timer(driver: TenantDriver, setti
     run_cancel(actor=driver.actor, run_id=run.id)
     with running_temporal_worker():
         driver.wait_for_run("CANCELED", id=run.id)
-        eventually(
-            lambda: driver.history_types(run)[-1] == "WORKFLOW_EXECUTION_CANCELED",
-            what="the workflow has ended in Temporal",
-        )
+        driver.history_types_until(run, "WORKFLOW_EXECUTION_CANCELED")
     assert [w.status for w in RunWait.objects.filter(run=run)] == ["RESOLVED"]
     assert driver.steps(run)[:2] == [("nap", 1, "SUCCEEDED"), ("call", 1, "CANCELED")]
 

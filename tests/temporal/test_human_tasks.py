@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-from portal.devstack.servers import Servers
 from tests.support.api import Api, error_of
 from tests.support.factories import eventually, expr, make_token, publish
 from tests.support.system_scope import in_system_scope
@@ -211,11 +210,11 @@ def test_concurrent_responses_resume_the_run_once(driver: TenantDriver) -> None:
 
 
 def test_task_stays_open_while_temporal_is_down(
-    driver: TenantDriver, servers: Servers, restart_temporal: Callable[[], None]
+    driver: TenantDriver, kill_temporal: Callable[[], None], restart_temporal: Callable[[], None]
 ) -> None:
     run, task = open_task(driver)
     api = Api(make_token(driver.tenant))
-    servers.temporal.kill()
+    kill_temporal()
     try:
         error = error_of(api.post(f"/tasks/{task.id}/complete", {"response": {"approved": True}}), 503)
         assert error["code"] == "TEMPORAL_UNAVAILABLE"

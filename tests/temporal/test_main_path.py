@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from tests.support.factories import eventually, expr, publish, wait_for_reply
 from tests.support.tenant_driver import TenantDriver
-from workflows.models import EventDelivery, Run, RunWait
+from workflows.models import Event, EventDelivery, Run, RunWait
 from workflows.services.definitions.pause import definition_pause, definition_resume
 from workflows.statuses import HeldChoice
 
@@ -45,8 +45,9 @@ def test_one_event_starts_a_run_and_another_resumes_it(driver: TenantDriver) -> 
     delivery = EventDelivery.objects.get(event=reply)
     assert (delivery.status, delivery.run_id, delivery.correlation_key) == ("matched", run.id, "T-1")
     reply.refresh_from_db()
-    created.refresh_from_db()
-    assert (reply.outcome, created.outcome) == ("delivered", "delivered")
+    assert reply.outcome == "delivered"
+    # The dispatcher records a start after it. By then, the run may already wait, or have ended.
+    eventually(lambda: Event.objects.filter(id=created.id, outcome="delivered").exists(), what="the start is recorded")
 
 
 def test_signal_has_the_documented_fields_in_order(driver: TenantDriver) -> None:
@@ -128,7 +129,8 @@ def test_signal_to_a_closed_run_is_late(driver: TenantDriver) -> None:
     )
     delivery = new_wait_delivery(late, wait, at=timezone.now())
     delivery.save()
-    assert attempt_delivery(delivery.id) == "late"
+    # The dispatcher may still work for the tenant, and attempt the delivery at the same time.
+    eventually(lambda: attempt_delivery(delivery.id) == "late", what="the late delivery")
     delivery.refresh_from_db()
     assert "ended" in delivery.reason
 

@@ -242,7 +242,7 @@ def test_reset_into_an_open_wait_is_found_before_the_run_continues(driver: Tenan
     point = len(driver.history(run))
     event = driver.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1"})
     old = driver.wait_for_run("SUCCEEDED", id=run.id)
-    eventually(lambda: driver.history_types(run)[-1] == "WORKFLOW_EXECUTION_COMPLETED")
+    driver.history_types_until(run, "WORKFLOW_EXECUTION_COMPLETED")
     cli(servers, run, "reset", "--event-id", str(point), "--reapply-exclude", "Signal")
     assert Run.objects.get(id=run.id).status == "SUCCEEDED"
 
@@ -254,7 +254,7 @@ def test_reset_into_an_open_wait_is_found_before_the_run_continues(driver: Tenan
         lambda: Run.objects.filter(id=run.id, status="SUCCEEDED").exclude(projection_epoch=old.projection_epoch).first()
     )
     assert (again.event_count, [wait.event_id for wait in RunWait.objects.filter(run=run)]) == (1, [event.id])
-    eventually(lambda: driver.history_types(run)[-1] == "WORKFLOW_EXECUTION_COMPLETED")
+    driver.history_types_until(run, "WORKFLOW_EXECUTION_COMPLETED")
     assert run_rebuild(run_id=run.id).differences == []
 
 
@@ -286,13 +286,13 @@ def make_oldest(run: Run) -> str:
 
 
 def test_nothing_is_written_while_temporal_is_down(
-    driver: TenantDriver, servers: Servers, restart_temporal: Callable[[], None]
+    driver: TenantDriver, kill_temporal: Callable[[], None], restart_temporal: Callable[[], None]
 ) -> None:
     publish(driver.tenant, wait_for_reply())
     run = driver.start({"ticketId": "T-1"})
     open_wait_of(run)
     before, stamp = rows_of_runs(run), Run.objects.get(id=run.id).projected_at
-    servers.temporal.kill()
+    kill_temporal()
     try:
         assert "does not respond" in sweep().problem
         for arguments in (("reconcile_runs", "--run", str(run.id)), ("rebuild_projections", "--run", str(run.id))):

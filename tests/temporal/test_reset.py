@@ -28,10 +28,7 @@ def test_reset_before_an_event_wait(driver: TenantDriver, servers: Servers, opti
     eventually(lambda: RunWait.objects.filter(run=run, step_id="second", status="WAITING").exists())
     driver.send("TICKET_CUSTOMER_REPLIED", {"ticketId": "T-1", "n": 2})
     old = driver.wait_for_run("SUCCEEDED", id=run.id)
-    eventually(
-        lambda: driver.history_types(run)[-1] == "WORKFLOW_EXECUTION_COMPLETED",
-        what="the workflow has ended in Temporal",
-    )
+    driver.history_types_until(run, "WORKFLOW_EXECUTION_COMPLETED")
 
     reset(driver, servers, run, *options)
     eventually(lambda: Run.objects.get(id=run.id).projection_epoch != old.projection_epoch, what="a new epoch")
@@ -84,7 +81,7 @@ def test_reset_before_a_child_starts_another_child(driver: TenantDriver, servers
     wanted = "SUCCEEDED" if is_finished else "WAITING"
     old = driver.wait_for_run(wanted, id=run.id)
     if is_finished:
-        eventually(lambda: driver.history_types(run)[-1] == "WORKFLOW_EXECUTION_COMPLETED")
+        driver.history_types_until(run, "WORKFLOW_EXECUTION_COMPLETED")
     reset(driver, servers, run)
     eventually(lambda: Run.objects.filter(parent_run=run, status="SUCCEEDED").count() == 2, what="a second child")
     again = eventually(

@@ -72,7 +72,7 @@ def launch_with(driver: TenantDriver, **changed: Any) -> Run:
 def test_definition_with_another_hash_ends_as_corruption(driver: TenantDriver) -> None:
     failed = driver.wait_for_run("FAILED", id=launch_with(driver, definition_hash="0" * 64).id)
     assert failed.error_category == "EngineCorruption"
-    assert driver.history_types(failed)[-1] == "WORKFLOW_EXECUTION_FAILED"
+    driver.history_types_until(failed, "WORKFLOW_EXECUTION_FAILED")
 
 
 def test_records_that_cannot_be_stored_end_the_run(driver: TenantDriver) -> None:
@@ -85,7 +85,7 @@ def test_records_that_cannot_be_stored_end_the_run(driver: TenantDriver) -> None
     run_start_workflow(run)
     failed = driver.wait_for_run("FAILED", id=run.id)
     assert (failed.error_category, "cannot be stored" in failed.error["message"]) == ("EngineCorruption", True)
-    eventually(lambda: driver.history_types(run)[-1] == "WORKFLOW_EXECUTION_FAILED")
+    driver.history_types_until(run, "WORKFLOW_EXECUTION_FAILED")
 
 
 def test_engine_bug_ends_the_run(driver: TenantDriver, monkeypatch: pytest.MonkeyPatch) -> None:

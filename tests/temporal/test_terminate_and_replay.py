@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from portal.devstack.servers import Servers
 from tests.support.api import Api, error_of
 from tests.support.factories import eventually, make_run, make_token, publish, wait_for_reply
 from tests.support.members import member_of
@@ -32,7 +31,7 @@ def test_terminate_ends_the_workflow_and_writes_no_projection(driver: TenantDriv
     response = admin_api(driver).post(f"/runs/{waiting.id}/terminate", {"reason": "it does not react"})
     assert (response.status_code, response.json()["state"]) == (202, "accepted")
     assert serialized_rows(waiting) == before
-    eventually(lambda: driver.history_types(waiting)[-1] == "WORKFLOW_EXECUTION_TERMINATED")
+    driver.history_types_until(waiting, "WORKFLOW_EXECUTION_TERMINATED")
     ended = driver.history(waiting)[-1]["workflowExecutionTerminatedEventAttributes"]
     assert ended["reason"] == "it does not react"
 
@@ -47,10 +46,10 @@ def test_terminate_needs_a_reason_and_the_role_admin(driver: TenantDriver, waiti
 
 
 def test_terminate_and_replay_write_only_the_ledger_while_temporal_is_down(
-    driver: TenantDriver, waiting: Run, servers: Servers, restart_temporal: Callable[[], None]
+    driver: TenantDriver, waiting: Run, kill_temporal: Callable[[], None], restart_temporal: Callable[[], None]
 ) -> None:
     before = serialized_rows(waiting)
-    servers.temporal.kill()
+    kill_temporal()
     try:
         for address in ("terminate", "replay"):
             error = error_of(admin_api(driver).post(f"/runs/{waiting.id}/{address}", {"reason": "x"}), 503)
@@ -123,4 +122,4 @@ def test_screens_require_a_reason_and_show_refusals(driver: TenantDriver, waitin
     admin = member_of(driver.tenant, role=Role.ADMIN)
     assert "This field is required" in admin.post(address, {"reason": ""}).content.decode()
     assert admin.post(address, {"reason": "stuck"}).status_code == 302
-    eventually(lambda: driver.history_types(waiting)[-1] == "WORKFLOW_EXECUTION_TERMINATED")
+    driver.history_types_until(waiting, "WORKFLOW_EXECUTION_TERMINATED")
