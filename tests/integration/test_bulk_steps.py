@@ -74,7 +74,7 @@ def test_stop_keeps_results_of_sent_requests_and_sends_no_more(
         request(name, **call)
         if len(fake_temporal.requests) == 2:
             bulk_stop(actor=make_actor(tenant), job_id=job.id)
-            assert item_counts(reload_job(job)) == {"pending": 6, "stopped": 3}
+            assert item_counts(reload_job(job)) == {"accepted": 1, "pending": 5, "stopped": 3}
             if is_killed:
                 raise WorkerKilled
         return "x"
@@ -116,6 +116,24 @@ def test_every_job_request_is_in_the_ledger_and_a_repeated_request_only_once(
     rows = Command.objects.filter(target_id=str(first.id)).order_by("requested_at")
     assert [row.payload["operation"] for row in rows] == ["preview", "start", "pause", "resume", "stop"]
     assert {row.state for row in rows} == {"observed"}
+
+
+def test_reasons_of_later_steps_are_on_the_page_and_in_the_commands_of_later_items(
+    tenant: Any, fake_temporal: FakeTemporal
+) -> None:
+    make_runs(tenant, 3)
+    actor = make_actor(tenant)
+    job = bulk_start(actor=actor, job_id=preview_job(tenant).id, first_only=True)
+    complete_job(job)
+    bulk_resume(actor=actor, job_id=job.id, reason="the first <b>succeeded</b>")
+    BulkJob.objects.filter(id=job.id).update(rate_per_second=1)
+    bulk_work(job_id=job.id, seconds=0)
+    reasons = Command.objects.filter(parent=reload_job(job).command).order_by("requested_at").values_list("reason")
+    assert [reason for (reason,) in reasons] == ["a test", "a test; the first <b>succeeded</b>"]
+    bulk_stop(actor=actor, job_id=job.id, reason="one is enough")
+    page = member_of(tenant).get(reverse("admin:workflows_bulkjob_change", args=[job.id])).content.decode()
+    assert "Reason: <bdi>a test; the first &lt;b&gt;succeeded&lt;/b&gt;</bdi>" in page
+    assert "<bdi>One is enough</bdi>" in page
 
 
 def test_running_job_waits_for_a_worker_until_one_begins_and_when_its_slice_is_late(

@@ -26,7 +26,13 @@ from workflows.services.bulk.results import (
     started_count,
 )
 from workflows.services.bulk.selection import selection_in_words
-from workflows.services.bulk.selectors import bulk_commands, bulk_pause_reason, item_label, working_time
+from workflows.services.bulk.selectors import (
+    bulk_commands,
+    bulk_pause_reason,
+    bulk_stop_reason,
+    item_label,
+    working_time,
+)
 from workflows.status_marks import RUN
 from workflows.statuses import BulkOutcome, BulkState, CommandAction, ReplayVersion
 from workflows.templatetags.pointsman import duration
@@ -162,6 +168,7 @@ def progress_context(job: BulkJob, outcomes: dict[str, int]) -> dict[str, Any]:
         "shares": outcome_shares(outcomes),
         "has_failures": bulk_failures(job).exists(),
         "pause_reason": bulk_pause_reason(job),
+        "stop_reason": bulk_stop_reason(job, commands),
         "commands": commands,
         "worked": "" if worked is None else duration(worked.total_seconds()),
     }

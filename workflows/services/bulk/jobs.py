@@ -117,13 +117,14 @@ def bulk_pause(*, actor: Actor, job_id: uuid.UUID, reason: str = "", idempotency
 
 
 def bulk_resume(*, actor: Actor, job_id: uuid.UUID, reason: str = "", idempotency_key: str = "") -> BulkJob:
-    """Resume a paused job and return it.
+    """Resume a paused job and return it. The commands of the next items have its `reason` too.
 
     Errors: NotFound, PermissionRefused, Conflict.
     """
 
     def resume(job: BulkJob, command: Command) -> None:
         job.state, job.next_slice_at, job.is_first_only = BulkState.RUNNING, timezone.now(), False
+        _add_reason(job, reason)
 
     step = _Step("resume", [BulkState.PAUSED], resume)
     return _change_job(step, actor=actor, job_id=job_id, reason=reason, idempotency_key=idempotency_key)
@@ -150,6 +151,7 @@ def bulk_stop(*, actor: Actor, job_id: uuid.UUID, reason: str = "", idempotency_
 def bulk_retry_failures(*, actor: Actor, job_id: uuid.UUID, reason: str = "", idempotency_key: str = "") -> BulkJob:
     """Make the items of `bulk_failures` pending again. If the job was done, start the job again.
 
+    The commands of these items have the `reason` too.
     An unknown item becomes accepted if its command was accepted in the meantime.
 
     Errors: NotFound, PermissionRefused; Conflict, for example if no item can be retried.
@@ -161,6 +163,7 @@ def bulk_retry_failures(*, actor: Actor, job_id: uuid.UUID, reason: str = "", id
         ).update(state=BulkItemState.ACCEPTED, code="", message="")
         if not bulk_failures(job).update(state=BulkItemState.PENDING, decided_at=None, claimed_until=None):
             raise Conflict("nothing failed that a retry could change", code="BULK_NOTHING_TO_RETRY")
+        _add_reason(job, reason)
         if job.state == BulkState.DONE:
             set_requester(job, actor, command)
             job.state, job.ended_at, job.next_slice_at = BulkState.RUNNING, None, timezone.now()
@@ -266,6 +269,12 @@ def _change_job(step: _Step, *, actor: Actor, job_id: uuid.UUID, reason: str, id
         notify_bulk_dispatcher(job.id)
     job_end_if_done(job)
     return bulk_find(actor=actor, job_id=job_id)
+
+
+def _add_reason(job: BulkJob, reason: str) -> None:
+    """Add the reason of a later step, so that the pages of the job show both. The ledger has each of its own."""
+    if reason.strip():
+        job.reason = f"{job.reason}; {reason}" if job.reason else reason
 
 
 def _items(job: BulkJob) -> QuerySet[BulkItem]:

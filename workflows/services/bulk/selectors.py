@@ -67,13 +67,19 @@ def bulk_commands(job: BulkJob) -> list[Command]:
 
 def bulk_pause_reason(job: BulkJob) -> str:
     """Return the reason of the last pause from the ledger. Return an empty text if the job is not paused."""
-    if job.state != BulkState.PAUSED:
-        return ""
-    pauses = (command for command in bulk_commands(job) if (command.payload or {}).get("operation") == "pause")
-    last = next(pauses, None)
-    if last is None:
-        return ""
-    return last.reason or f"paused by {last.actor_name}"
+    return _reason_of_step(bulk_commands(job), "pause", "paused") if job.state == BulkState.PAUSED else ""
+
+
+def bulk_stop_reason(job: BulkJob, commands: Iterable[Command]) -> str:
+    """Return the reason of the stop, or an empty text if the job is not stopped. `commands`: of `bulk_commands`."""
+    return _reason_of_step(commands, "stop", "stopped") if job.state == BulkState.STOPPED else ""
+
+
+def _reason_of_step(commands: Iterable[Command], operation: str, verb: str) -> str:
+    """Return the reason of the last such step, or who requested it, or an empty text without such a step."""
+    done = (command for command in commands if command.state == CommandState.OBSERVED)
+    last = next((command for command in done if (command.payload or {}).get("operation") == operation), None)
+    return "" if last is None else last.reason or f"{verb} by {last.actor_name}"
 
 
 def working_time(job: BulkJob, commands: Iterable[Command]) -> timedelta | None:

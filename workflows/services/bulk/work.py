@@ -10,7 +10,6 @@ pauses, and its page shows the reason.
 import logging
 import time
 import uuid
-from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db import transaction
@@ -19,7 +18,6 @@ from django.utils import timezone
 from workflows.dispatch_notification import notify_bulk_dispatcher
 from workflows.ledger import command_observe_bulk_end, command_open, commands_finish_in_transaction, run_id_of_replay
 from workflows.models import BulkItem, BulkJob, Command
-from workflows.models.statements import update_rows
 from workflows.services.bulk.actions import portal_actor
 from workflows.services.bulk.claims import (
     Claim,
@@ -39,10 +37,6 @@ STATE_CHECK_SECONDS = 0.2  # after this time, check again if a person has paused
 OUTAGES = 5  # the job pauses after so many requests in a row without a response of Temporal
 OUTAGE_PAUSE = timedelta(seconds=2)
 FIRST_DONE = "the first run was requested; look at its result, then resume or stop the job"
-
-_DECIDED = ["state", "code", "message", "command", "new_run_id", "attempts", "claimed_until", "decided_at"]
-
-ItemOutcome = tuple[BulkItem, Outcome]
 
 
 def bulk_work(*, job_id: uuid.UUID, seconds: float = SLICE_SECONDS) -> float | None:
@@ -64,9 +58,8 @@ def bulk_work(*, job_id: uuid.UUID, seconds: float = SLICE_SECONDS) -> float | N
             return seconds_to_next_slice(job_id) if has_worked else claim.retry_in
         has_worked = True
         outcomes = _request_items(claim, stop_at)
-        items_write_outcomes(claim, outcomes)
         items_release(claim, claim.items[len(outcomes) :])
-        outage = next((outcome for _, outcome in outcomes if outcome.is_outage), None)
+        outage = next((outcome for outcome in outcomes if outcome.is_outage), None)
         if outage is not None:
             return _wait_for_temporal(claim, outage)
         if time.monotonic() > stop_at:
@@ -86,14 +79,18 @@ def bulk_sweep() -> int:
     return len(jobs)
 
 
-def _request_items(claim: Claim, stop_at: float) -> list[ItemOutcome]:
-    """Send requests until the slice ends, Temporal does not respond, or the job's state changes."""
+def _request_items(claim: Claim, stop_at: float) -> list[Outcome]:
+    """Send requests until the slice ends, Temporal does not respond, or the job's state changes.
+
+    Each outcome is written at once. Otherwise the pages would count new runs whose items are still pending.
+    """
     assert claim.job is not None
-    outcomes: list[ItemOutcome] = []
+    outcomes: list[Outcome] = []
     check_at = time.monotonic() + STATE_CHECK_SECONDS
     for item in claim.items:
         outcome = item_outcome(claim.job, item)
-        outcomes.append((item, outcome))
+        item_write_outcome(claim, item, outcome)
+        outcomes.append(outcome)
         now = time.monotonic()
         if outcome.is_outage or now > stop_at:
             break
@@ -104,26 +101,21 @@ def _request_items(claim: Claim, stop_at: float) -> list[ItemOutcome]:
     return outcomes
 
 
-def items_write_outcomes(claim: Claim, outcomes: Sequence[ItemOutcome]) -> None:
-    """Write the outcomes of items in one statement. Leave out items that another worker has claimed in the meantime."""
-    ids = [item.id for item, _ in outcomes]
-    now = timezone.now()
-    with transaction.atomic():
-        own = set(
-            BulkItem.objects.select_for_update(no_key=True)
-            .filter(id__in=ids, claimed_until=claim.claimed_until, state=BulkItemState.PENDING)
-            .values_list("id", flat=True)
-        )
-        for item, outcome in outcomes:
-            is_decided = outcome.state != BulkItemState.PENDING
-            item.state, item.code, item.message = outcome.state, outcome.code[:100], outcome.message
-            item.command_id = outcome.command_id
-            if claim.job is not None and claim.job.action == CommandAction.REPLAY and outcome.command_id is not None:
-                item.new_run_id = run_id_of_replay(outcome.command_id)
-            item.attempts += outcome.state != BulkItemState.STOPPED
-            item.claimed_until = None
-            item.decided_at = now if is_decided else None
-        update_rows([item for item, _ in outcomes if item.id in own], _DECIDED)
+def item_write_outcome(claim: Claim, item: BulkItem, outcome: Outcome) -> None:
+    """Write the outcome of an item, unless another worker has claimed the item in the meantime."""
+    is_replay = claim.job is not None and claim.job.action == CommandAction.REPLAY
+    new_run = {"new_run_id": run_id_of_replay(outcome.command_id)} if is_replay and outcome.command_id else {}
+    own = BulkItem.objects.filter(id=item.id, claimed_until=claim.claimed_until, state=BulkItemState.PENDING)
+    own.update(
+        state=outcome.state,
+        code=outcome.code[:100],
+        message=outcome.message,
+        command_id=outcome.command_id,
+        attempts=item.attempts + (outcome.state != BulkItemState.STOPPED),
+        claimed_until=None,
+        decided_at=None if outcome.state == BulkItemState.PENDING else timezone.now(),
+        **new_run,
+    )
 
 
 def job_end_if_done(job: BulkJob) -> None:
