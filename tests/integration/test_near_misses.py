@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from ingress.dispatch.routing import event_route
 from tests.support.events import open_wait, receive
+from tests.support.factories import make_run
 from tests.support.members import member_of
 from workflows.models import Event, EventDelivery, EventKey, Tenant
 from workflows.redaction import compiled, rules_of
@@ -109,6 +111,32 @@ def test_event_with_the_key_of_another_run_is_no_near_miss(tenant: Any) -> None:
     Event.objects.filter(id=event.id).update(outcome="rejected", outcome_code="payload_rejected")
     assert near_misses_of(wait).rows == []
     assert [near.event_id for near in near_misses_of(other).rows] == [event.id]
+
+
+def test_event_with_the_key_of_another_open_run_comes_last(tenant: Any) -> None:
+    wait = open_wait(tenant, key="TCK-4471")
+    make_run(tenant, correlation_key="TCK-4472")
+    make_run(tenant, correlation_key="TCK-4473", status="SUCCEEDED", ended_at=timezone.now())
+    for key in ("TCK-4472", "TCK-4473", None):
+        receive(tenant, workflow_correlation_key=key, payload={})
+    found = near_misses_of(wait).rows
+    assert list(zip(keys_of(found), [near.why for near in found], strict=True)) == [
+        ("TCK-4473", "One digit differs"),
+        ("", "The event has no key"),
+        ("TCK-4472", "One digit differs, but another open run has exactly this key"),
+    ]
+
+
+def test_unmatched_event_without_a_key_is_found_by_its_misspelled_type(tenant: Any) -> None:
+    wait = open_wait(tenant, key="TCK-4471")
+    ids = {name: receive(tenant, event_type=name, payload={}).id for name in ("REPLID", "PAYMENT")}
+    receive(tenant, event_type="REPLYED", workflow_correlation_key="TCK-9999")
+    Event.objects.filter(tenant=tenant).update(outcome="unmatched")
+    near_misses = near_misses_of(wait)
+    assert [(near.event_id, near.key, near.why) for near in near_misses.rows] == [
+        (ids["REPLID"], (), "The event has no key, and the type is REPLID. One character is missing"),
+    ]
+    assert near_misses.others == 0
 
 
 def test_hidden_key_is_not_compared(tenant: Any) -> None:

@@ -7,15 +7,16 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 
 from workflows.event_outcomes import IN_PROGRESS
 from workflows.event_redaction import EventRedaction
 from workflows.key_likeness import SAME, UNLIKE, Likeness, Parts, key_likeness, key_variants
-from workflows.models import Event, EventDelivery, EventKey, RunWait
+from workflows.models import Event, EventDelivery, EventKey, Run, RunWait
 from workflows.redaction import HIDDEN, Rules
-from workflows.statuses import DeliveryStatus, EventOutcome, OutcomeCode
+from workflows.statuses import OPEN_RUN_STATUSES, DeliveryStatus, EventOutcome, OutcomeCode
 
 NEAR_MISSES = 5
 # Events before the opening of the wait count too, because the sender can be faster than the run.
@@ -23,6 +24,8 @@ NEAR_MISS_SPAN = timedelta(minutes=10)
 READ_EVENTS = 50
 # An event of another type is less alike than any key that is alike.
 OTHER_TYPE = UNLIKE - 1
+# Without a key, or with a hidden one, an event is not compared. An event for another open run comes after all others.
+NO_KEY, OTHER_RUN = 1_000, 2_000
 # Deliveries that can still end the wait, and those that a person can redeliver, are shown before older refusals.
 _UNDECIDED_FIRST = Case(
     When(status__in=IN_PROGRESS, then=Value(0)), When(status=DeliveryStatus.DEAD, then=Value(1)), default=Value(2)
@@ -84,19 +87,21 @@ def wait_near_misses(
 
     Events with the key of the wait come first: their filter did not match, they were rejected, or their type is almost
     the type of the wait. Then events of the same type with alike keys follow, the most alike key first, then events of
-    other types with the key of the wait, and then events without a key. A key that the rules hide is not compared,
-    because the result would describe the hidden value. It comes last, or not at all if the event has another type.
+    other types with the key of the wait, and then events without a key whose type is the type of the wait, or almost.
+    Events whose key is exactly that of another open run come last. A key that the rules hide is not compared, because
+    the result would describe the hidden value. It counts as no key, or not at all if the event has another type.
 
     Cost: one statement. No payload is read for events with other keys.
     """
     if not wait.event_name:
         return None
     delivered = {delivery.event_id for delivery in deliveries}
-    others = [_compared(event, wait, rules) for event in _candidates(wait) if event.id not in delivered]
-    alike = [pair for pair in others if pair[0] != UNLIKE]
+    compared = [_compared(event, wait, rules) for event in _candidates(wait) if event.id not in delivered]
+    alike = [pair for pair in compared if pair[0] != UNLIKE]
     alike.sort(key=lambda pair: (pair[0], -pair[1].received_at.timestamp()))
     found = [_refused(delivery, rules, sees_payloads) for delivery in deliveries]
-    return WaitNearMisses([*found, *(near for _, near in alike)][:NEAR_MISSES], len(others) - len(alike))
+    others = sum(rank == UNLIKE and near.event_type == wait.event_name for rank, near in compared)
+    return WaitNearMisses([*found, *(near for _, near in alike)][:NEAR_MISSES], others)
 
 
 def _refused(delivery: EventDelivery, rules: Rules, sees_payloads: bool) -> NearMiss:
@@ -115,7 +120,8 @@ def _refused(delivery: EventDelivery, rules: Rules, sees_payloads: bool) -> Near
 def _candidates(wait: RunWait) -> QuerySet[Event]:
     """Return the newest events of this type, and events whose key is that of the wait or a variant of it.
 
-    Events for another run are left out.
+    The newest unmatched events of all types are read too: without a key, only the type shows what the sender meant.
+    Events for which another run waits, or waited, are left out. The others have `is_of_open_run`.
     """
     since = wait.opened_at - NEAR_MISS_SPAN
     events = Event.objects.filter(tenant_id=wait.tenant_id, event_type=wait.event_name, received_at__gte=since)
@@ -128,6 +134,9 @@ def _candidates(wait: RunWait) -> QuerySet[Event]:
     ).values("id")[:READ_EVENTS]
     of_key = EventKey.objects.filter(tenant_id=wait.tenant_id, key=wait.correlation_key, received_at__gte=since)
     of_other_types = of_key.exclude(event_type=wait.event_name).values("event_id")[:READ_EVENTS]
+    unmatched = Event.objects.filter(
+        tenant_id=wait.tenant_id, outcome=EventOutcome.UNMATCHED, received_at__gte=since
+    ).order_by("-received_at")
     reached = EventDelivery.objects.filter(
         tenant_id=wait.tenant_id, event=OuterRef("pk"), status__in=[DeliveryStatus.MATCHED, DeliveryStatus.STARTED]
     )
@@ -135,38 +144,54 @@ def _candidates(wait: RunWait) -> QuerySet[Event]:
     of_others = RunWait.objects.filter(
         tenant_id=wait.tenant_id, event_name=OuterRef("event_type"), correlation_key=OuterRef("correlation_key")
     ).exclude(run=wait.run_id)
+    # The exclusion of the empty key is the condition of the index.
+    open_runs = Run.objects.filter(
+        tenant_id=wait.tenant_id, correlation_key=OuterRef("correlation_key"), status__in=OPEN_RUN_STATUSES
+    ).exclude(correlation_key="")
     return (
         Event.objects.only(*_FIELDS)
-        .filter(tenant_id=wait.tenant_id, id__in=newest.union(alike, of_other_types))
+        .filter(
+            tenant_id=wait.tenant_id,
+            id__in=newest.union(alike, of_other_types, unmatched.values("id")[:READ_EVENTS]),
+        )
         .exclude(outcome__in=[EventOutcome.DELIVERED, EventOutcome.PARTLY_DELIVERED])
         .exclude(Exists(reached))
         .exclude(Exists(of_others), ~Q(correlation_key=wait.correlation_key))
+        .annotate(is_of_open_run=Exists(open_runs.exclude(id=wait.run_id)))
     )
 
 
-def _compared(event: Event, wait: RunWait, rules: Rules) -> tuple[int, NearMiss]:
+def _compared(event: Any, wait: RunWait, rules: Rules) -> tuple[int, NearMiss]:
     event.__dict__["values_omitted"] = {"payload"}  # the rules then hide a key by its path, without the payload
     redaction = EventRedaction(event, rules)
     shown = [redaction.key(key) for key in event.correlation_keys]
     likeness = _most_alike([key for key in shown if key != HIDDEN], wait.correlation_key)
+    key: Parts = ((HIDDEN, False),) if shown else ()
+    if likeness is not None:
+        key = likeness.parts
     if event.event_type != wait.event_name:
-        is_same = likeness is not None and likeness.rank == SAME
-        rank, why = _other_type(event, wait) if is_same else (UNLIKE, "")
-        key = likeness.parts if likeness is not None else ()
-    elif likeness is not None:
-        rank, key = likeness.rank, likeness.parts
-        why = _same_key(event, wait) if rank == SAME else f"{likeness.why}{_rejected(event)}"
+        rank, why = _other_type(event, wait, likeness)
+    elif likeness is None:
+        rank, why = NO_KEY, f"{'The key is hidden' if shown else 'The event has no key'}{_rejected(event)}"
+    elif likeness.rank == SAME:
+        rank, why = SAME, _same_key(event, wait)
+    elif likeness.is_alike and event.is_of_open_run:
+        rank, why = OTHER_RUN, f"{likeness.why}, but another open run has exactly this key{_rejected(event)}"
     else:
-        rank, key = 1_000, ((HIDDEN, False),) if shown else ()
-        why = f"{'The key is hidden' if shown else 'The event has no key'}{_rejected(event)}"
+        rank, why = likeness.rank, f"{likeness.why}{_rejected(event)}"
     return rank, NearMiss(event.id, event.event_type, event.received_at, key, why)
 
 
-def _other_type(event: Event, wait: RunWait) -> tuple[int, str]:
-    """Return the rank and the reason of an event that has the key of the wait, but another type."""
-    likeness = key_likeness(event.event_type, wait.event_name)
-    text = f"Same key, but the type is {event.event_type}"
-    return (SAME, f"{text}. {likeness.why}") if likeness.is_alike else (OTHER_TYPE, text)
+def _other_type(event: Event, wait: RunWait, likeness: Likeness | None) -> tuple[int, str]:
+    """Return the rank and the reason of an event of another type: it has the key of the wait, or it has no key."""
+    of_type = key_likeness(event.event_type, wait.event_name)
+    text = f"the type is {event.event_type}"
+    if likeness is not None and likeness.rank == SAME:
+        text = f"Same key, but {text}"
+        return (SAME, f"{text}. {of_type.why}") if of_type.is_alike else (OTHER_TYPE, text)
+    if event.correlation_keys or not of_type.is_alike:
+        return UNLIKE, ""
+    return NO_KEY, f"The event has no key, and {text}. {of_type.why}"
 
 
 def _rejected(event: Event) -> str:
