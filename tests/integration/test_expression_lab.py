@@ -1,7 +1,9 @@
 """Expression lab: the results of the contract, positions of errors, roles, redaction, limits, and no writes."""
 
+import html
 import json
 import random
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from tests.support.api import Api
 from tests.support.events import receive
@@ -18,7 +21,8 @@ from tests.support.members import member_of
 from workflows.engine.expressions import limits
 from workflows.engine.expressions.vectors import NOW_MS, outcome, same_json
 from workflows.errors import InputInvalid, NotFound, PermissionRefused
-from workflows.models import Tenant
+from workflows.models import RunStep, Tenant
+from workflows.projections.transaction import projection_writer
 from workflows.services.expression_lab import HIDDEN_VALUE, evaluate, expression_evaluate
 from workflows.statuses import Role
 
@@ -195,6 +199,26 @@ def test_api_returns_value_error_and_budget(tenant: Any) -> None:
     assert (wrong["type"], wrong["error"]["code"], wrong["error"]["line"]) == ("error", "EXPRESSION_SYNTAX", 1)
     unknown = api.post("/expressions/evaluate", {"expression": "1", "event": str(uuid.uuid4())})
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "EVENT_NOT_FOUND")
+
+
+def test_step_on_the_run_page_leads_to_its_scopes(tenant: Any) -> None:
+    version = publish(tenant, {"id": "a", "type": "transform.assign", "config": {"assign": {"n": 1}}}, wait_for_reply())
+    run = make_run(tenant, definition_version=version, input={"a": 1})
+    with projection_writer("test"):
+        RunStep.objects.create(
+            tenant=tenant, run=run, step_path="root.steps[0]", step_id="a", step_type="transform.assign",
+            status="SUCCEEDED", started_at=timezone.now(), ended_at=timezone.now(),
+        )  # fmt: skip
+    page = reverse("admin:workflows_run_change", args=[run.id])
+    client, link = member_of(tenant), re.compile(r'href="([^"]*expression-lab/[?]run=[^"]*)"')
+    found = link.search(client.get(f"{page}?step=root.steps[0]").content.decode())
+    assert found is not None
+    lab = client.get(html.unescape(found[1])).content.decode()
+    assert (f'value="{run.id}"' in lab, 'value="root.steps[0]"' in lab) == (True, True)
+    not_reached = client.get(f"{page}?step=root.steps[1]").content.decode()
+    viewer = member_of(tenant, role="viewer").get(f"{page}?step=root.steps[0]").content.decode()
+    assert not link.search(not_reached)
+    assert not link.search(viewer)
 
 
 def test_page_marks_the_error_and_shows_hostile_values_as_text(tenant: Any) -> None:

@@ -4,24 +4,37 @@ Source: docs/reference/screens.md#expression-lab
 """
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 
 from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of, error_text
 from workflows.errors import PermissionRefused, PortalError
 from workflows.json_numbers import write_json
 from workflows.models import Event, Run, RunStep
+from workflows.outline.rows import OutlineRow
 from workflows.services.expression_lab import CONTRACTS, MAX_LENGTH, LabError, expression_evaluate
-from workflows.statuses import Role
+from workflows.statuses import Engine, Role
 
 SHOWN_STEPS = 500
 MAX_SCOPES_LENGTH = 200_000
 SEPARATOR = "#"
+
+
+def lab_address(run: Run, row: OutlineRow) -> str:
+    """Return the address of the lab with the scopes before this step, or an empty text if the lab cannot repeat them.
+
+    The lab repeats a run of the present engine up to a step that the run has reached.
+    """
+    if run.engine != Engine.TEMPORAL or not row.attempts:
+        return ""
+    step = f"{row.node.path}{SEPARATOR}{row.iteration}" if row.iteration else row.node.path
+    return f"{reverse('admin:workflows_definition_lab')}?{urlencode({'run': str(run.id), 'step': step})}"
 
 
 class LabForm(forms.Form):

@@ -22,6 +22,7 @@ from django.views.decorators.http import require_safe
 from workflows.actors import Actor
 from workflows.admin.base import TenantAdmin, actor_of
 from workflows.admin.business_data import business_data_of
+from workflows.admin.expression_lab import lab_address
 from workflows.admin.live import live_page
 from workflows.admin.run_answer import TONES, answer_kind, default_step, run_answer, stopping
 from workflows.admin.run_children import children_content
@@ -186,6 +187,7 @@ def _steps_content(view: RunView) -> dict[str, Any]:
         "is_failed_only": query.get("rows") == "failed",
         "panel": step_panel(run, selected, query, view.actor, rules) if selected else None,
         "panel_wait": wait if wait is not None and selected is not None and wait.step_path == path else None,
+        "lab_url": lab_address(run, selected) if selected and view.actor.has_role(Role.OPERATOR) else "",
         "shows_ending": view.page.ending is not None and not view.page.is_open and not wanted,
         "unknown_paths": sorted(set(view.steps.facts) - set(rows))[:SHOWN_PATHS],
         "near_misses": wait_near_misses(wait, view.page.deliveries, rules=rules, sees_payloads=view.actor.sees_payloads)
