@@ -8,6 +8,7 @@ AREAS = {
     "bulk": "runs",
     "bundles": "definitions",
     "commands": "ledger",
+    "comparison": "runs",
     "connectors": "administration",
     "definition-examples": "definitions",
     "definitions": "definitions",

@@ -18,8 +18,8 @@ from workflows.admin.base import actor_of, error_text, role_problem
 from workflows.admin.form_keys import key_of, once
 from workflows.errors import PermissionRefused, PortalError
 from workflows.models import Command
-from workflows.services.comparison import MOST_COUNTED, comparison_request
-from workflows.statuses import CommandAction, CommandState, Role
+from workflows.services.comparison import MOST_COUNTED, PURPOSE, comparison_request, newest_comparison
+from workflows.statuses import CommandState, Role
 
 
 @dataclass(frozen=True)
@@ -43,24 +43,22 @@ def comparison_view(site: AdminSite, request: HttpRequest) -> HttpResponse:
         except PortalError as error:
             messages.error(request, error_text(error))
         else:
-            messages.success(request, "The comparison is accepted. This page shows its progress.")
+            messages.info(request, "The comparison is accepted. This page shows its progress.")
         return HttpResponseRedirect(back)
     context = {
         **site.each_context(request),
         "title": "Compare all with Temporal",
         "back": back,
-        "newest": newest_comparison(actor.tenant_id),
-        "why_not": role_problem(actor, Role.OPERATOR, to="compare all runs with Temporal"),
+        "newest": shown_comparison(actor.tenant_id),
+        "why_not": role_problem(actor, Role.OPERATOR, to=PURPOSE),
     }
     return TemplateResponse(request, "portal/comparison.html", context)
 
 
-def newest_comparison(tenant_id: uuid.UUID) -> Comparison | None:
-    """Return the newest comparison that was accepted. Cost: one statement on an index."""
-    accepted = (CommandState.ACCEPTED, CommandState.OBSERVED, CommandState.FAILED)
-    found = Command.objects.filter(tenant_id=tenant_id, action=CommandAction.COMPARE, state__in=accepted)
-    command = found.order_by("-requested_at").first()
-    if command is None or "total" not in (command.details or {}):
+def shown_comparison(tenant_id: uuid.UUID) -> Comparison | None:
+    """Return the newest comparison as the pages show it, or None. Cost: one statement."""
+    command = newest_comparison(tenant_id)
+    if command is None:
         return None
     is_running = command.state == CommandState.ACCEPTED
     numbers = command.details

@@ -23,7 +23,7 @@ from portal.pages.attention import (
     unchecked_address,
 )
 from portal.pages.bar_chart import Series, bar_chart
-from portal.pages.comparison import newest_comparison
+from portal.pages.comparison import shown_comparison
 from portal.pages.next_due import due_rows, retry_places
 from portal.pages.system_health import health_context, health_items, servers
 from workflows.admin.base import actor_of
@@ -114,7 +114,7 @@ def health_page(site: AdminSite, request: HttpRequest) -> HttpResponse:
     context = {
         **site.each_context(request),
         "title": "System health",
-        "newest": newest_comparison(actor.tenant_id),
+        "newest": shown_comparison(actor.tenant_id),
         "may_act": actor.has_role(Role.OPERATOR),
         **health_context(items),
     }

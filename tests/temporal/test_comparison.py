@@ -10,8 +10,9 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from tests.support.api import Api
 from tests.support.browser import waiting_run
-from tests.support.factories import make_actor, make_run, publish
+from tests.support.factories import make_actor, make_run, make_token, publish
 from tests.support.members import member_of
 from tests.support.problems import MINUTE, ago
 from tests.support.schedules import YEARLY
@@ -24,7 +25,7 @@ from workflows.services.comparison import comparison_request, comparison_work, c
 from workflows.services.runs import reconcile
 from workflows.services.schedules import reconcile as schedule_reconcile
 from workflows.services.schedules.sync import Synced
-from workflows.statuses import ScheduleSync
+from workflows.statuses import Role, ScheduleSync
 from workflows.tasks import work_comparison
 from workflows.temporal import gateway, schedules
 
@@ -69,6 +70,27 @@ def test_operator_compares_all_once_and_sees_what_differed(
     assert (run.status, bool(lost.drift_found_at)) == ("WAITING", True)
     assert schedule.drift["message"] == "it was deleted in Temporal"
     assert comparison_request(actor=driver.actor).state == "accepted"  # the first comparison is done
+
+
+def test_api_requests_a_comparison_once_and_returns_its_progress(tenant: Any) -> None:
+    operator, viewer = Api(make_token(tenant)), Api(make_token(tenant, Role.VIEWER))
+    missing = viewer.get("/comparison")
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "COMPARISON_NOT_FOUND")
+    make_run(tenant, **LOST)
+    refused = viewer.post("/comparison", {"reason": "restore"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "PERMISSION_DENIED")
+    assert operator.post("/comparison", {"why": "restore"}).status_code == 400
+    sent = [operator.post("/comparison", {"reason": "restore"}, **{"Idempotency-Key": "c-1"}) for _ in range(2)]
+    assert [response.status_code for response in sent] == [202, 202]
+    assert sent[0].json() == sent[1].json() == viewer.get("/comparison").json()
+    shown = sent[0].json()
+    assert (shown["state"], shown["runs"], shown["compared"], shown["reason"]) == ("accepted", 1, 0, "restore")
+    running = operator.post("/comparison", {})
+    assert (running.status_code, running.json()["error"]["code"]) == (409, "COMPARISON_RUNNING")
+    while comparison_work(command_id=shown["command_id"]):
+        pass
+    done = viewer.get("/comparison").json()
+    assert (done["state"], done["compared"], done["different"], done["not_compared"]) == ("observed", 1, 1, 0)
 
 
 def test_slices_continue_at_their_position_and_a_second_worker_stops(

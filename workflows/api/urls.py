@@ -7,6 +7,7 @@ from workflows.api import (
     bulk_views,
     bundle_views,
     calendar_views,
+    comparison_views,
     definition_edit_views,
     definition_views,
     expression_views,
@@ -69,6 +70,7 @@ urlpatterns = [
         for name, step in BULK_STEPS.items()
         if name != "start"
     ),
+    path("comparison", comparison_views.Comparison.as_view(), name="comparison"),
     path("incidents", incident_views.IncidentList.as_view(), name="incidents"),
     path("incidents/<uuid:pk>", incident_views.IncidentDetail.as_view(), name="incident"),
     *(

@@ -19,10 +19,11 @@ from django.utils import timezone
 
 from workflows.actors import Actor
 from workflows.dispatch_notification import notify_comparison
-from workflows.errors import Conflict, PortalError
+from workflows.errors import Conflict, NotFound, PortalError
 from workflows.ledger import command_advance, command_refuse, commands_finish_in_transaction
 from workflows.models import Command, Run
 from workflows.services.idempotency import command_request
+from workflows.services.roles import require_role
 from workflows.services.runs.candidates import walkable_runs
 from workflows.services.runs.reconcile import UNCHANGED
 from workflows.services.runs.reconcile_sweep import ReconcileReport, reconcile_one
@@ -35,6 +36,7 @@ from workflows.services.schedules.reconcile import (
 from workflows.statuses import OPEN_RUN_STATUSES, CommandAction, CommandState, ReconcileOutcome, Role, ScheduleSync
 from workflows.temporal import gateway
 
+PURPOSE = "compare all runs with Temporal"
 SLICE_SECONDS = 10.0
 PAGE = 100
 MOST_COUNTED = 100_000
@@ -49,7 +51,15 @@ SCHEDULE_COMPARED = frozenset(
 )
 
 
-def comparison_request(*, actor: Actor, idempotency_key: str = "") -> Command:
+def require_comparison_role(*, actor: Actor) -> None:
+    """Refuse an actor who may not request a comparison. Call this before errors in the request are reported.
+
+    Errors: PermissionRefused; the attempt is recorded in the ledger.
+    """
+    require_role(actor=actor, needs=Role.OPERATOR, to=PURPOSE, action=CommandAction.COMPARE, target_type="tenant")
+
+
+def comparison_request(*, actor: Actor, reason: str = "", idempotency_key: str = "") -> Command:
     """Accept a comparison of the tenant's open runs and schedules, and return its command.
 
     Errors: PermissionRefused; Conflict COMPARISON_RUNNING while an earlier comparison is not done.
@@ -59,13 +69,14 @@ def comparison_request(*, actor: Actor, idempotency_key: str = "") -> Command:
         action=CommandAction.COMPARE,
         target_type="tenant",
         target_id=str(actor.tenant_id),
+        reason=reason,
         idempotency_key=idempotency_key,
     )
     command = request.command
     if not request.is_new:
         return command
     try:
-        actor.require(Role.OPERATOR, to="compare all runs with Temporal")
+        actor.require(Role.OPERATOR, to=PURPOSE)
         with transaction.atomic():
             _accept(command)
     except PortalError as error:
@@ -100,6 +111,22 @@ def comparisons_left() -> list[uuid.UUID]:
     """Return the comparisons whose last slice is long ago."""
     before = (timezone.now() - LEFT_AFTER).isoformat()
     return [command.id for command in comparisons() if command.details["at"] < before]
+
+
+def newest_comparison(tenant_id: uuid.UUID) -> Command | None:
+    """Return the newest comparison that was accepted, or None. Cost: one statement on an index."""
+    accepted = (CommandState.ACCEPTED, CommandState.OBSERVED, CommandState.FAILED)
+    found = Command.objects.filter(tenant_id=tenant_id, action=CommandAction.COMPARE, state__in=accepted)
+    command = found.order_by("-requested_at").first()
+    return command if command is not None and "total" in (command.details or {}) else None
+
+
+def comparison_find(*, actor: Actor) -> Command:
+    """Return the newest comparison of the tenant. Its `details` have the numbers. Errors: NotFound."""
+    command = newest_comparison(actor.tenant_id)
+    if command is None:
+        raise NotFound("no comparison was requested yet; request one with POST", code="COMPARISON_NOT_FOUND")
+    return command
 
 
 def comparisons() -> QuerySet[Command]:
