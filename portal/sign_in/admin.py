@@ -16,10 +16,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils.decorators import method_decorator
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from portal.sign_in.form_once import once_per_form
 from portal.sign_in.signals import by_person
 from workflows.admin.base import ROW_LIST, ListAdmin, actor_of, error_text
 from workflows.admin.list_filters import query_with
@@ -181,6 +183,7 @@ class AccountAdmin(UserAdmin, ListAdmin):  # type: ignore[misc]  # the stubs giv
     def sign_in_label(self, account: Any) -> str:
         return moment(account.last_login)
 
+    @method_decorator(once_per_form)
     def changeform_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
         """Check the form again if another request has taken the name meanwhile. The form then says so."""
         try:
@@ -207,6 +210,11 @@ class AccountAdmin(UserAdmin, ListAdmin):  # type: ignore[misc]  # the stubs giv
         factors = ", ".join(SignInMethod(row.type).label for row in rows)
         return super().change_view(request, object_id, form_url, {"factors": factors, **(extra_context or {})})
 
+    @method_decorator(once_per_form)
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        return super().user_change_password(request, id, form_url)
+
+    @method_decorator(once_per_form)
     def reset_factors(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Show the form. A POST deletes the factors of the account."""
         if not self.has_change_permission(request):

@@ -16,6 +16,7 @@ from django.urls import path, re_path
 from django.views.decorators.http import require_POST
 
 from portal.database_router import SIGNIN
+from portal.sign_in.form_once import once_per_form
 from portal.sign_in.views import (
     PasskeyRemove,
     PasswordChange,
@@ -51,7 +52,7 @@ urlpatterns = [
     path("organisation/", organisation, name="account_organisation"),
     path("oidc/<str:provider_id>/login/", oidc_login, name="openid_connect_login"),
     path("oidc/<str:provider_id>/login/callback/", oidc_callback, name="openid_connect_callback"),
-    path("password/change/", PasswordChange.as_view(), name="account_change_password"),
+    path("password/change/", once_per_form(PasswordChange.as_view()), name="account_change_password"),
     path("password/reset/", views.password_reset, name="account_reset_password"),
     path("password/reset/done/", views.password_reset_done, name="account_reset_password_done"),
     re_path(
@@ -66,15 +67,19 @@ urlpatterns = [
     ),
     path("reauthenticate/", views.reauthenticate, name="account_reauthenticate"),
     path("security/", security, name="mfa_index"),
-    path("security/sessions/<int:pk>/end/", session_end, name="account_session_end"),
+    path("security/sessions/<int:pk>/end/", once_per_form(session_end), name="account_session_end"),
     path("security/code/", locked(factors.authenticate), name="mfa_authenticate"),
     path("security/code/again/", locked(factors.reauthenticate), name="mfa_reauthenticate"),
-    path("security/app/add/", one_by_one(totp.activate_totp), name="mfa_activate_totp"),
-    path("security/app/remove/", totp.deactivate_totp, name="mfa_deactivate_totp"),
+    path("security/app/add/", once_per_form(one_by_one(totp.activate_totp)), name="mfa_activate_totp"),
+    path("security/app/remove/", once_per_form(totp.deactivate_totp), name="mfa_deactivate_totp"),
     path("security/recovery-codes/", codes.view_recovery_codes, name="mfa_view_recovery_codes"),
-    path("security/recovery-codes/new/", locked(codes.generate_recovery_codes), name="mfa_generate_recovery_codes"),
-    path("security/passkeys/add/", one_by_one(passkeys.add_webauthn), name="mfa_add_webauthn"),
-    path("security/passkeys/<int:pk>/remove/", PasskeyRemove.as_view(), name="mfa_remove_webauthn"),
+    path(
+        "security/recovery-codes/new/",
+        once_per_form(locked(codes.generate_recovery_codes)),
+        name="mfa_generate_recovery_codes",
+    ),
+    path("security/passkeys/add/", once_per_form(one_by_one(passkeys.add_webauthn)), name="mfa_add_webauthn"),
+    path("security/passkeys/<int:pk>/remove/", once_per_form(PasskeyRemove.as_view()), name="mfa_remove_webauthn"),
     path("security/passkeys/sign-in/", passkeys.login_webauthn, name="mfa_login_webauthn"),
     path("security/passkeys/again/", passkeys.reauthenticate_webauthn, name="mfa_reauthenticate_webauthn"),
 ]

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.urls import reverse
 
 from tests.support.factories import make_run
@@ -30,3 +31,11 @@ def test_error_page_has_the_look_of_the_portal(tenant: Any, status: int, words: 
     assert (response.status_code, words in shown, "portal/design.css" in shown) == (status, True, True)
     assert "Go to the dashboard" in shown
     assert "<script>/" not in shown
+    # A member has the palette also here.
+    assert 'id="palette"' in shown
+    assert "portal/frame.js" in shown
+
+
+def test_page_for_a_visitor_has_no_palette(database: None) -> None:
+    shown = Client().get(reverse("account_login")).content.decode()
+    assert ('id="palette"' in shown, "portal/forms.js" in shown) == (False, True)

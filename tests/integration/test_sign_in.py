@@ -300,6 +300,24 @@ def test_superuser_changes_accounts_and_the_log_names_the_person(tenant: Any) ->
     assert session.get(reverse("admin:index")).status_code == 302
 
 
+def test_double_click_on_a_form_of_an_account_has_one_effect(tenant: Any) -> None:
+    boss, name, key = member_of(tenant, superuser=True), f"maya-{uuid.uuid4().hex[:8]}", str(uuid.uuid4())
+    password = {"password1": "another long passphrase", "password2": "another long passphrase"}
+    new = {"username": name, "usable_password": "true", **password, "idempotency_key": key}
+    add = reverse("admin:auth_user_add")
+    assert 'name="idempotency_key"' in boss.get(add).content.decode()
+    wrong = boss.post(add, {**new, "password2": "x"})  # the form is shown again, so it can be sent again
+    assert (wrong.status_code, get_user_model().objects.filter(username=name).exists()) == (200, False)
+    places = {boss.post(add, new).headers.get("Location") for _ in range(2)}
+    account = get_user_model().objects.get(username=name)
+    assert places == {reverse("admin:auth_user_change", args=[account.pk])}
+    page = reverse("admin:auth_user_password_change", args=[account.pk])
+    assert "All sessions of the person end." in boss.get(page).content.decode()
+    sent = {**password, "usable_password": "true", "idempotency_key": str(uuid.uuid4())}
+    assert [boss.post(page, sent).status_code for _ in range(2)] == [302, 302]
+    assert kinds(account).count("password_changed") == 1
+
+
 def test_accounts_are_never_deleted_and_only_superusers_change_them(tenant: Any) -> None:
     account, boss, member = make_account(tenant), member_of(tenant, superuser=True), member_of(tenant, role="admin")
     user = get_user_model().objects.get(pk=member.session["_auth_user_id"])

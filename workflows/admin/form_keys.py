@@ -37,6 +37,14 @@ def key_of(request: HttpRequest) -> str:
             "This form was loaded in another tenant than the one that you have chosen now. Nothing was changed. Choose"
             " the first tenant again and repeat the change, or load the form again"
         )
+    return form_key_of(request)
+
+
+def form_key_of(request: HttpRequest) -> str:
+    """Return `key_of` without the check of the tenant, for a form that belongs to no tenant.
+
+    Errors: SuspiciousOperation (status 400) for a key that the portal did not create.
+    """
     key = request.POST.get(FIELD, "")
     if not key:
         return ""
