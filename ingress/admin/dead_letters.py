@@ -92,7 +92,9 @@ class DeadLetterViews(TenantAdmin):
         if result["code"]:
             messages.error(request, f"{result['code']}: {result['message']}")
         else:
-            messages.success(request, f"The delivery is {result['result']}.")
+            # A redelivery has no outcome yet.
+            show = messages.info if action == CommandAction.REDELIVER else messages.success
+            show(request, f"The delivery is {result['result']}.")
         return HttpResponseRedirect(event_page_of(delivery))
 
     def _many(

@@ -91,7 +91,7 @@ class SendEventViews(TenantAdmin):
                 except PortalError as error:
                     form.add_error(NON_FIELD_ERRORS, error_text(error))
                 else:
-                    messages.success(request, "The event is stored. This page shows its outcome.")
+                    messages.info(request, "The event is stored. This page shows its outcome.")
                     return HttpResponseRedirect(reverse("admin:workflows_event_change", args=[event_id]))
         name = request.POST.get("event_type", "") or initial.get("event_type", "")
         context = self.page_context(

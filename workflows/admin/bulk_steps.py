@@ -44,6 +44,7 @@ DONE_MESSAGES = {
     "stop": "The job is stopped.",
     "retry-failures": "The job repeats the failed requests.",
 }
+DONE_AT_ONCE = ("pause", "stop")
 
 
 def why_not(job: BulkJob, actor: Actor) -> str:
@@ -131,7 +132,8 @@ class BulkStepViews(TenantAdmin):
                 return self._page_with_errors(request, job, form)
             messages.error(request, error_text(error))
         else:
-            messages.success(request, _done_text(bulk_find(actor=actor, job_id=pk), step, form.cleaned_data))
+            show = messages.success if step in DONE_AT_ONCE else messages.info
+            show(request, _done_text(bulk_find(actor=actor, job_id=pk), step, form.cleaned_data))
         return HttpResponseRedirect(page_of_job(request, bulk_find(actor=actor, job_id=pk)))
 
     def _page_with_errors(self, request: HttpRequest, job: BulkJob, form: Any) -> HttpResponse:

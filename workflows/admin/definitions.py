@@ -74,7 +74,7 @@ class DefinitionAdmin(BundlePages, DefinitionCommandViews, DefinitionEditViews, 
             except PortalError as error:
                 form.add_error(None, error_text(error))
             else:
-                messages.success(request, "Temporal has accepted the run.")
+                messages.info(request, "Temporal has accepted the run. This page shows its result.")
                 return HttpResponseRedirect(reverse("admin:workflows_run_change", args=[run_id]))
         back = reverse("admin:workflows_definition_change", args=[definition.id])
         context = self.page_context(

@@ -115,7 +115,7 @@ class TaskAdmin(TenantAdmin):
             if _why_not(actor_of(request), task):
                 messages.error(request, error_text(error))  # the page has no form that could show the refusal
             return None
-        messages.success(request, SENT)
+        messages.info(request, SENT)
         return HttpResponseRedirect(reverse("admin:workflows_run_change", args=[task.run_id]))
 
     def _task_context(self, request: HttpRequest, task: HumanTask, form: TaskForm) -> dict[str, Any]:

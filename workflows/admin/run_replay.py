@@ -98,7 +98,7 @@ class RunReplayView(TenantAdmin):
                 return None
             messages.error(request, error_text(error))
             return HttpResponseRedirect(_run_url(run.id))
-        messages.success(request, ACCEPTED)
+        messages.info(request, ACCEPTED)
         return HttpResponseRedirect(_run_url(run.id if started is None else started[0]))
 
 
