@@ -20,7 +20,7 @@ from workflows.admin.base import actor_of
 from workflows.event_decisions import shown_outcome
 from workflows.redaction import rules_of
 from workflows.selectors.run_search import first_runs_by_term
-from workflows.statuses import CommandAction
+from workflows.statuses import CommandAction, Role
 from workflows.templatetags.times import clock_text, zone_name
 
 MAX_TERM = 200
@@ -34,6 +34,20 @@ ICONS = {
     "incident": "inc", "humantask": "task", "definition": "def", "schedule": "clock", "bulkjob": "bulk",
     "command": "ledger",
 }  # fmt: skip
+
+
+# Pages that the navigation does not have: title, icon, name of the address, and the role that can use the page.
+STEPS = (
+    ("Send an event", "send", "admin:workflows_event_send", Role.OPERATOR),
+    ("Send events from a file", "send", "admin:workflows_event_batch", Role.OPERATOR),
+    ("What if an event arrived now?", "lab", "admin:workflows_event_what_if", Role.OPERATOR),
+    ("Start a run", "plus", "admin:workflows_definition_choose", Role.OPERATOR),
+    ("Compare all with Temporal", "retry", "admin:compare", Role.OPERATOR),
+    ("System health", "check", "admin:health", Role.VIEWER),
+    ("New definition", "plus", "admin:workflows_definition_add", Role.AUTHOR),
+    ("Import a bundle", "in", "admin:workflows_definition_import", Role.AUTHOR),
+    ("Security of my account", "lock", "mfa_index", Role.VIEWER),
+)
 
 
 @dataclass(frozen=True)
@@ -77,6 +91,10 @@ def _pages(request: HttpRequest, term: str) -> Iterable[Result]:
         for item in group["items"]:
             if term.casefold() in item["title"].casefold():
                 yield Result(item["title"], group["title"], item["link"], item["icon"])
+    actor = actor_of(request)
+    for title, icon, name, needs in STEPS:
+        if term and term.casefold() in title.casefold() and actor.has_role(needs):
+            yield Result(title, "", reverse(name), icon)
 
 
 def _runs(tenant_id: uuid.UUID, term: str) -> Iterable[Result]:

@@ -1,5 +1,6 @@
 """Live pages: a page that has not changed costs one small statement and no body; each change makes a new version."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,8 @@ from workflows.models import (
     EventDelivery,
     HumanTask,
     Run,
+    Schedule,
+    ScheduleOccurrence,
     TenantMembership,
 )
 from workflows.projections.transaction import projection_writer
@@ -61,6 +64,14 @@ def add_delivery(run: Run) -> None:
 
 def add_task(run: Run) -> None:
     HumanTask.objects.create(tenant=run.tenant, run=run, step_path="root.steps[0]", task_type="t", title="t")
+
+
+def add_schedule(tenant: Any) -> Schedule:
+    version = publish(tenant, wait_for_reply(), key="timed")
+    return Schedule.objects.create(
+        tenant=tenant, definition=version.definition, name="nightly", origin="portal", kind="recurring",
+        cron="0 2 * * *", temporal_schedule_id=f"nightly-{tenant.slug}",
+    )  # fmt: skip
 
 
 CHANGES_OF_A_RUN: dict[str, Callable[[Run], Any]] = {
@@ -137,7 +148,8 @@ def test_event_page_and_bulk_job_change_their_versions(tenant: Any) -> None:
 def test_lists_change_their_versions_with_their_rows(tenant: Any) -> None:
     client, run = member_of(tenant), make_run(tenant)
     user = TenantMembership.objects.get(tenant=tenant).user
-    tasks, deliveries, commands = (rows.objects.filter(tenant=tenant) for rows in (HumanTask, EventDelivery, Command))
+    models = (HumanTask, EventDelivery, Command, Schedule)
+    tasks, deliveries, commands, schedules = (rows.objects.filter(tenant=tenant) for rows in models)
     changes: dict[str, list[Callable[[], Any]]] = {
         "run": [
             lambda: make_run(tenant),
@@ -161,6 +173,11 @@ def test_lists_change_their_versions_with_their_rows(tenant: Any) -> None:
             lambda: Definition.objects.filter(tenant=tenant, key="other").update(is_paused=True),
             lambda: make_run(tenant),
         ],
+        "schedule": [
+            lambda: add_schedule(tenant),
+            lambda: schedules.update(last_run_at=timezone.now()),
+            lambda: schedules.update(next_run_at=timezone.now()),
+        ],
         "command": [
             lambda: add_command(run),
             lambda: commands.filter(state="requested").update(state="accepted", decided_at=timezone.now()),
@@ -175,6 +192,25 @@ def test_lists_change_their_versions_with_their_rows(tenant: Any) -> None:
             assert len(statements) <= 4, statements  # session, user, membership, version
             change()
             assert poll(client, page, version).status_code == 200, name
+
+
+def test_page_of_a_schedule_follows_its_occurrences_and_keeps_its_form(tenant: Any) -> None:
+    client, schedule = member_of(tenant, role=Role.AUTHOR), add_schedule(tenant)
+    page = reverse("admin:workflows_schedule_change", args=[schedule.id])
+    version = version_of(client, page)
+    assert poll(client, page, version).status_code == 304
+    ScheduleOccurrence.objects.create(
+        tenant=tenant,
+        schedule=schedule,
+        scheduled_at=timezone.now(),
+        cause="triggered",
+        overlap="skip",
+        status="skipped",
+    )
+    changed = poll(client, page, version)
+    assert changed.status_code == 200
+    live = re.findall(r'<(?:div|section)[^>]* id="([^"]*)"[^>]* data-live', changed.content.decode())
+    assert live == ["schedule-head", "schedule-times"]  # the form between them is not changed while a person types
 
 
 def test_busy_tenant_changes_only_the_dead_letters_that_changed(tenant: Any) -> None:

@@ -49,6 +49,10 @@ def test_replay_shows_earlier_replays_open_runs_and_the_new_run(tenant: Any) -> 
         actor_name="x", source="admin", state="requested",
     )  # fmt: skip
     make_run(tenant, id=run_id_of_replay(command.id), replay_of=old, status="RUNNING", definition_version=version)
+    failed = make_run(tenant, replay_of=old, status="FAILED", definition_version=version)
+    page = client.get(reverse("admin:workflows_run_replay", args=[old.id])).content.decode()
+    assert "1 of 2 replays failed." in page
+    assert page.count(f'{failed.id}/change/">replay of') == 1
     job = preview_job(tenant, CommandAction.REPLAY, ids=[old.id], allow_another_run=True)
     shown = client.get(reverse("admin:workflows_bulkjob_change", args=[job.id])).content.decode()
     assert "Already replayed." in shown

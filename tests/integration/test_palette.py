@@ -105,6 +105,16 @@ def test_another_tenant_finds_nothing_of_the_story(story: Any) -> None:
     assert found(member_of(make_tenant()), "TCK-4471") == []
 
 
+def test_pages_of_steps_are_found_by_the_roles_that_may_use_them(maya: Client, story: Any) -> None:
+    assert found(maya, "send ")[:2] == ["Send an event", "Send events from a file"]
+    assert "/event/send/" in maya.get("/admin/search/", {"s": "send an"}).content.decode()
+    viewer = Client()
+    viewer.force_login(story.users["Vera"])
+    assert found(viewer, "send an event") == []
+    assert found(viewer, "security of") == ["Security of my account"]
+    assert "System health" not in found(viewer, ""), "without a text, the palette shows the navigation"
+
+
 def test_only_administrators_find_the_pages_of_administrators(maya: Client, story: Any) -> None:
     assert found(maya, "Secrets") == []
     admin = Client()

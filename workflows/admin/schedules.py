@@ -21,11 +21,13 @@ from workflows.admin.author_pages import AuthorPages
 from workflows.admin.base import actor_of, error_text, role_problem
 from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import ReasonForm, RequiredReasonForm
+from workflows.admin.live import live_page
 from workflows.admin.problem_filters import ScheduleProblemFilter
 from workflows.admin.schedule_forms import BackfillForm, CalendarForm, ScheduleForm
 from workflows.errors import PermissionRefused, PortalError
 from workflows.models import HolidayCalendar, Schedule
 from workflows.selectors.schedules import DOUBT_WORDS, SCHEDULE_PROBLEM_WORDS, Doubt, doubt_of
+from workflows.selectors.versions import schedule_version, schedules_version
 from workflows.services.schedules import control
 from workflows.services.schedules.calendars import calendar_delete, calendar_save
 from workflows.services.schedules.edit import (
@@ -62,9 +64,16 @@ class ScheduleAdmin(AuthorPages):
     ordering = ("definition__key", "name")
     list_select_related = ("definition", "calendar")
 
+    @live_page(schedules_version)
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         problem = SCHEDULE_PROBLEM_WORDS.get(request.GET.get("problem", ""), "")
         return super().changelist_view(request, {"chosen_problem": problem, **(extra_context or {})})
+
+    @live_page(schedule_version)
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().change_view(request, object_id, form_url, extra_context)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Schedule]:
         return super().get_queryset(request).filter(removed_at__isnull=True)
@@ -192,7 +201,7 @@ class ScheduleAdmin(AuthorPages):
                     done = once(lambda: control.schedule_backfill(**given, idempotency_key=key_of(request)))
                     counts = done or Counter()
                     text = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-                    messages.success(request, f"The backfill is recorded: {text or 'no change'}.")
+                    messages.info(request, f"The backfill is recorded: {text or 'no change'}.")
                     return HttpResponseRedirect(self._row_url(row))
                 plan = control.schedule_backfill_preview(
                     actor=actor, schedule_id=row.id, start=given["start"], end=given["end"]
@@ -231,7 +240,7 @@ class ScheduleAdmin(AuthorPages):
             except PortalError as error:
                 form.add_error(None, error_text(error))
             else:
-                messages.success(request, "The request is accepted. The page shows its effect.")
+                messages.info(request, "The request is accepted. The page shows its effect.")
                 return HttpResponseRedirect(self._row_url(row))
         title = f"{verb} {row} of {row.definition.key}"
         context = self.page_context(

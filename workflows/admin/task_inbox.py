@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from django.http import HttpRequest
 
 from workflows.admin.base import actor_of
-from workflows.admin.task_page import due_tone
+from workflows.admin.task_page import assignees_of, due_tone
 from workflows.errors import unknown_name
 from workflows.selectors.keyset import POSITION_VAR, KeysetPage
 from workflows.selectors.tasks import ALL, CLOSED, DECISIONS, DUE_SOON, PARTS, inbox_counts, inbox_page
@@ -38,7 +38,7 @@ def inbox_context(request: HttpRequest) -> dict[str, Any]:
     kept = {name: value for name, value in (("kind", kind), ("due", due)) if value}
     context["kept"] = f"&{urlencode(kept)}" if kept else ""
     context["kept_place"] = f"&{urlencode({POSITION_VAR: position})}" if position else ""
-    context["rows"] = [(task, due_tone(task)) for task in context["page"].rows]
+    context["rows"] = [(task, due_tone(task), assignees_of(task)) for task in context["page"].rows]
     return context
 
 

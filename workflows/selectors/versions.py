@@ -35,6 +35,8 @@ from workflows.models import (
     IncidentNote,
     OutboxEvent,
     Run,
+    Schedule,
+    ScheduleOccurrence,
     Tenant,
 )
 from workflows.selectors.attention import dead_deliveries, held_deliveries
@@ -202,6 +204,26 @@ def definitions_version(tenant_id: uuid.UUID, **ignored: Any) -> Any:
     definitions = Definition.objects.filter(tenant_id=tenant_id).order_by("name")
     marks = [_Marks(rows, F("updated_at"), "id") for rows in (definitions, definitions.filter(is_paused=True))]
     return Tenant.objects.filter(id=tenant_id).values_list(*marks, *_runs_of(tenant_id)).first()
+
+
+def schedules_version(tenant_id: uuid.UUID, **ignored: Any) -> Any:
+    """Return the version of the tenant's schedules: their settings, their last runs and comparisons, the next times."""
+    schedules = Schedule.objects.filter(tenant_id=tenant_id, removed_at__isnull=True).order_by("id")
+    marks = [
+        _Marks(schedules, Greatest("updated_at", "last_run_at", "last_synced_at"), "sync_error"),
+        _Marks(schedules, F("next_run_at"), "last_error"),
+    ]
+    return Tenant.objects.filter(id=tenant_id).values_list(*marks).first()
+
+
+def schedule_version(tenant_id: uuid.UUID, object_id: str, **ignored: Any) -> Any:
+    """Return the version of a schedule with its newest occurrence, and of the runs, or None without such a schedule."""
+    occurrences = ScheduleOccurrence.objects.filter(tenant_id=tenant_id, schedule=OuterRef("pk"))
+    newest = occurrences.order_by("-scheduled_at")
+    return _found(Schedule.objects.filter(tenant_id=tenant_id), object_id).values_list(
+        "updated_at", "last_run_at", "next_run_at", "last_synced_at", "is_paused", "sync_error", "last_error", "drift",
+        _first(newest, "id"), _first(newest, "status"), *_runs_of(tenant_id),
+    ).first()  # fmt: skip
 
 
 def ledger_version(tenant_id: uuid.UUID, **ignored: Any) -> Any:
