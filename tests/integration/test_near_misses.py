@@ -129,7 +129,10 @@ def test_event_with_the_key_of_another_open_run_comes_last(tenant: Any) -> None:
 
 def test_unmatched_event_without_a_key_is_found_by_its_misspelled_type(tenant: Any) -> None:
     wait = open_wait(tenant, key="TCK-4471")
-    ids = {name: receive(tenant, event_type=name, payload={}).id for name in ("REPLID", "PAYMENT")}
+    ids = {
+        name: receive(tenant, event_type=name, workflow_correlation_key=None, payload={}).id
+        for name in ("REPLID", "PAYMENT")
+    }
     receive(tenant, event_type="REPLYED", workflow_correlation_key="TCK-9999")
     Event.objects.filter(tenant=tenant).update(outcome="unmatched")
     near_misses = near_misses_of(wait)
