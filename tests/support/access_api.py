@@ -82,8 +82,7 @@ def _api_runs() -> Iterator[Cell]:
     # A comparison sets or clears the mark "drift", as the reconciler does.
     yield Cell("api:run-verify", "POST", VIEWER, ("run",), lambda ids: {})
     yield write_cell("run-verify", OPERATOR, "run", body=lambda ids: {"repair": True}, variant="repair")
-    # The tenant of the matrix has no comparison.
-    yield Cell("api:comparison", "GET", VIEWER, writes=False, statuses=GONE, foreign_statuses=None)
+    yield read_cell("comparison", shows=False)
     yield write_cell("comparison", OPERATOR, foreign_statuses=None)
     yield write_cell("task-complete", OPERATOR, "task", body=lambda ids: {"response": {}})
     yield write_cell("task-claim", OPERATOR, "task", users_only=True)

@@ -74,22 +74,21 @@ def test_operator_compares_all_once_and_sees_what_differed(
 
 def test_api_requests_a_comparison_once_and_returns_its_progress(tenant: Any) -> None:
     operator, viewer = Api(make_token(tenant)), Api(make_token(tenant, Role.VIEWER))
-    missing = viewer.get("/comparison")
-    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "COMPARISON_NOT_FOUND")
+    assert viewer.get("/comparison").json() == {"newest": None}
     make_run(tenant, **LOST)
     refused = viewer.post("/comparison", {"reason": "restore"})
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "PERMISSION_DENIED")
     assert operator.post("/comparison", {"why": "restore"}).status_code == 400
     sent = [operator.post("/comparison", {"reason": "restore"}, **{"Idempotency-Key": "c-1"}) for _ in range(2)]
     assert [response.status_code for response in sent] == [202, 202]
-    assert sent[0].json() == sent[1].json() == viewer.get("/comparison").json()
+    assert sent[0].json() == sent[1].json() == viewer.get("/comparison").json()["newest"]
     shown = sent[0].json()
     assert (shown["state"], shown["runs"], shown["compared"], shown["reason"]) == ("accepted", 1, 0, "restore")
     running = operator.post("/comparison", {})
     assert (running.status_code, running.json()["error"]["code"]) == (409, "COMPARISON_RUNNING")
     while comparison_work(command_id=shown["command_id"]):
         pass
-    done = viewer.get("/comparison").json()
+    done = viewer.get("/comparison").json()["newest"]
     assert (done["state"], done["compared"], done["different"], done["not_compared"]) == ("observed", 1, 1, 0)
 
 

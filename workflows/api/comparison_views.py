@@ -12,7 +12,7 @@ from workflows.api.query import CheckedView
 from workflows.api.scope import actor_of
 from workflows.api.views import IDEMPOTENCY_HEADER
 from workflows.models import Command
-from workflows.services.comparison import comparison_find, comparison_request, require_comparison_role
+from workflows.services.comparison import comparison_request, newest_comparison, require_comparison_role
 
 
 class ComparisonRequestSerializer(KnownFieldsSerializer):
@@ -38,13 +38,18 @@ class ComparisonSerializer(serializers.Serializer[Any]):
     schedules_different = serializers.IntegerField(source="details.schedulesDifferent")
 
 
+class NewestComparisonSerializer(serializers.Serializer[Any]):
+    newest = ComparisonSerializer(allow_null=True, help_text="null: no comparison was requested yet.")
+
+
 class Comparison(CheckedView):
     """Comparison of all open runs and schedules of the tenant with Temporal."""
 
-    @extend_schema(responses=ComparisonSerializer)
+    @extend_schema(responses=NewestComparisonSerializer)
     def get(self, request: Request) -> Response:
         """Return the newest comparison with its progress."""
-        return Response(_shown(comparison_find(actor=actor_of(self))))
+        command = newest_comparison(actor_of(self).tenant_id)
+        return Response({"newest": None if command is None else _shown(command)})
 
     @extend_schema(
         request=ComparisonRequestSerializer, responses={202: ComparisonSerializer}, parameters=[IDEMPOTENCY_HEADER]

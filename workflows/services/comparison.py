@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from workflows.actors import Actor
 from workflows.dispatch_notification import notify_comparison
-from workflows.errors import Conflict, NotFound, PortalError
+from workflows.errors import Conflict, PortalError
 from workflows.ledger import command_advance, command_refuse, commands_finish_in_transaction
 from workflows.models import Command, Run
 from workflows.services.idempotency import command_request
@@ -114,19 +114,14 @@ def comparisons_left() -> list[uuid.UUID]:
 
 
 def newest_comparison(tenant_id: uuid.UUID) -> Command | None:
-    """Return the newest comparison that was accepted, or None. Cost: one statement on an index."""
+    """Return the newest comparison that was accepted, or None. Its `details` have the numbers.
+
+    Cost: one statement on an index.
+    """
     accepted = (CommandState.ACCEPTED, CommandState.OBSERVED, CommandState.FAILED)
     found = Command.objects.filter(tenant_id=tenant_id, action=CommandAction.COMPARE, state__in=accepted)
     command = found.order_by("-requested_at").first()
     return command if command is not None and "total" in (command.details or {}) else None
-
-
-def comparison_find(*, actor: Actor) -> Command:
-    """Return the newest comparison of the tenant. Its `details` have the numbers. Errors: NotFound."""
-    command = newest_comparison(actor.tenant_id)
-    if command is None:
-        raise NotFound("no comparison was requested yet; request one with POST", code="COMPARISON_NOT_FOUND")
-    return command
 
 
 def comparisons() -> QuerySet[Command]:
