@@ -81,7 +81,7 @@ def test_inbox_sorts_by_due_time_and_counts_its_parts(tenant: Any) -> None:
     client, other = member_of(tenant), member_of(tenant)
     make_task(tenant, "later", 90, status="claimed", claimed_by=user_of(other))
     make_task(tenant, "never", assigned_users=["<ada>"], assigned_roles=["author"])
-    make_task(tenant, "first", 5)
+    make_task(tenant, "first", 5, assigned_roles=["operator"])
     make_task(tenant, "mine", 200, status="claimed", claimed_by=user_of(client))
     make_task(tenant, "done", 1, status="completed", completed_by_name="Ada")
     make_task(make_tenant(), "foreign", 1)
@@ -90,6 +90,7 @@ def test_inbox_sorts_by_due_time_and_counts_its_parts(tenant: Any) -> None:
     assert places == sorted(places)
     assert all(text in shown for text in ("Mine 1", "Unclaimed 2", "All 4", f"claimed by <bdi>{user_of(other)}</bdi>"))
     assert "unclaimed, for <bdi>&lt;ada&gt; and the role author</bdi>" in shown
+    assert "unclaimed, for <bdi>the role operator" not in shown, "the reader has this role"
     assert "<bdi>done</bdi>" not in shown
     assert "foreign" not in shown
     titles = {

@@ -5,11 +5,14 @@ from urllib.parse import urlencode
 
 from django.http import HttpRequest
 
+from workflows.actors import Actor
 from workflows.admin.base import actor_of
 from workflows.admin.task_page import assignees_of, due_tone
 from workflows.errors import unknown_name
+from workflows.models import HumanTask
 from workflows.selectors.keyset import POSITION_VAR, KeysetPage
 from workflows.selectors.tasks import ALL, CLOSED, DECISIONS, DUE_SOON, PARTS, inbox_counts, inbox_page
+from workflows.services.task_access import is_assignee
 
 INBOX_PARAMETERS = ("show", "kind", "due", POSITION_VAR)
 
@@ -38,8 +41,13 @@ def inbox_context(request: HttpRequest) -> dict[str, Any]:
     kept = {name: value for name, value in (("kind", kind), ("due", due)) if value}
     context["kept"] = f"&{urlencode(kept)}" if kept else ""
     context["kept_place"] = f"&{urlencode({POSITION_VAR: position})}" if position else ""
-    context["rows"] = [(task, due_tone(task), assignees_of(task)) for task in context["page"].rows]
+    context["rows"] = [(task, due_tone(task), _for_whom(actor, task)) for task in context["page"].rows]
     return context
+
+
+def _for_whom(actor: Actor, task: HumanTask) -> str:
+    """Return the assignees of a task as a text. It is empty if the reader is one of them because of the own role."""
+    return assignees_of(task) if task.assigned_users or not is_assignee(actor, task) else ""
 
 
 def _problems(request: HttpRequest, part: str, kind: str, due: str) -> dict[str, str]:

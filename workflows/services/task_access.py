@@ -76,21 +76,25 @@ def require_may_act(actor: Actor, task: HumanTask, *, to: str) -> None:
     actor.require(Role.OPERATOR, to=to)
     if actor.has_role(Role.ADMIN):
         return
-    is_person = actor.kind == "user"
     if task.claimed_by_id is not None:
-        if is_person and str(task.claimed_by_id) == actor.id:
+        if actor.kind == "user" and str(task.claimed_by_id) == actor.id:
             return  # the holder may act without being an assignee
         raise held_by_another(task)
     if actor.kind == "system":
         return  # no task can be assigned to it; `allowSystemCompletion` decides if it may act
-    users, roles = task.assigned_users, task.assigned_roles
-    by_name = is_person and ((actor.username or actor.name) in users or actor.id in users)
-    by_role = any(actor.has_role(Role(role)) for role in roles if role in Role.values)
-    if (users or roles) and not (by_name or by_role):
+    if not is_assignee(actor, task):
         raise PermissionRefused(
             "the task is assigned to other users or roles; an administrator can assign it to you",
-            details={"users": users, "roles": roles},
+            details={"users": task.assigned_users, "roles": task.assigned_roles},
         )
+
+
+def is_assignee(actor: Actor, task: HumanTask) -> bool:
+    """Return True if the task is for this actor, by name or by role, or if it names nobody."""
+    users, roles = task.assigned_users, task.assigned_roles
+    by_name = actor.kind == "user" and ((actor.username or actor.name) in users or actor.id in users)
+    by_role = any(actor.has_role(Role(role)) for role in roles if role in Role.values)
+    return by_name or by_role or not (users or roles)
 
 
 def held_by_another(task: HumanTask) -> Conflict:
