@@ -399,10 +399,9 @@ def test_stop_during_an_outage_keeps_the_pending_entries(stream: StreamDriver, t
 def test_kill_loses_and_duplicates_no_event(stream: StreamDriver, tenant: Any, tmp_path: Path, point: str) -> None:
     for number in range(20):
         stream.add(tenant, number, event_id=None)
-    arguments = (point, str(tmp_path / "flag"), "--consumer", "one", "--once")
     for expected in (-signal.SIGKILL, 0):
-        process = stream.start(
-            tmp_path / "log", *arguments, module="tests.support.crashing_stream", EVENT_STREAM_BATCH="10"
+        process = stream.fork(
+            tmp_path / "log", "--consumer", "one", "--once", dies=(point, tmp_path / "flag"), EVENT_STREAM_BATCH=10
         )
         assert process.wait(60) == expected, (tmp_path / "log").read_text()
     payloads = Event.objects.filter(tenant=tenant).values_list("payload", flat=True)
@@ -417,9 +416,8 @@ def test_kill_loses_no_dead_letter(stream: StreamDriver, tenant: Any, tmp_path: 
     """A kill between the two writes gives two dead letters with the same entry id, and loses none."""
     bad = stream.add(tenant, 1, payload_json="{")
     stream.add(tenant, 2)
-    arguments = (point, str(tmp_path / "flag"), "--consumer", "one", "--once")
     for expected in (-signal.SIGKILL, 0):
-        process = stream.start(tmp_path / "log", *arguments, module="tests.support.crashing_stream")
+        process = stream.fork(tmp_path / "log", "--consumer", "one", "--once", dies=(point, tmp_path / "flag"))
         assert process.wait(60) == expected, (tmp_path / "log").read_text()
     assert [letter["entry_id"] for letter in stream.dead_letters()] == [bad] * letters
     assert (stored_event_ids(tenant), stream.pending()) == (["e-2"], {})
@@ -428,20 +426,18 @@ def test_kill_loses_no_dead_letter(stream: StreamDriver, tenant: Any, tmp_path: 
 def test_two_repeatedly_killed_processes_store_each_event_once(
     stream: StreamDriver, tenant: Any, tmp_path: Path
 ) -> None:
-    environment = {"EVENT_STREAM_BATCH": "7", "EVENT_STREAM_CLAIM_SECONDS": "1", "EVENT_STREAM_MAX_DELIVERIES": "1"}
+    settings = {"EVENT_STREAM_BATCH": 7, "EVENT_STREAM_CLAIM_SECONDS": 1, "EVENT_STREAM_MAX_DELIVERIES": 1}
     total = 400
     for number in range(total):
         stream.add(tenant, number)
     for round_number in range(3):
-        pair = [
-            stream.start(tmp_path / "log", "--consumer", f"c{round_number}-{side}", **environment) for side in (0, 1)
-        ]
+        pair = [stream.fork(tmp_path / "log", "--consumer", f"c{round_number}-{side}", **settings) for side in (0, 1)]
         more = len(stored_event_ids(tenant)) + 30
         eventually(lambda more=more: len(stored_event_ids(tenant)) >= more, what=f"{more} events")
         for process in pair:
             process.kill()
             process.wait(60)
-    stream.start(tmp_path / "log", "--consumer", "last", **environment)
+    stream.fork(tmp_path / "log", "--consumer", "last", **settings)
     eventually(stream.is_consumed, what="all entries are acknowledged")
     assert sorted(stored_event_ids(tenant)) == sorted(f"e-{number}" for number in range(total))
     assert stream.dead_letters() == []

@@ -1,16 +1,12 @@
-"""Worker of one bulk job in a process that a test can kill: `python -m tests.support.bulk_worker JOB_ID MOST`.
+"""Worker of one bulk job in a process that a test can kill, for `forked.py`.
 
-After the request with which the job has MOST commands, the worker waits until it is killed. The outcome of this request
-is not stored. With MOST = 0 the worker completes the job.
+After the request with which the job has `most` commands, the worker waits until it is killed. The outcome of this
+request is not stored. With `most` = 0 the worker completes the job.
 """
 
-import os
 import signal
-import sys
 import uuid
 from typing import Any
-
-import django
 
 
 def main(job_id: uuid.UUID, most: int) -> None:
@@ -35,9 +31,3 @@ def main(job_id: uuid.UUID, most: int) -> None:
     work.item_outcome = request_and_wait
     while work.bulk_work(job_id=job_id, seconds=5) is not None:
         BulkJob.objects.filter(id=job_id, next_slice_at__isnull=False).update(next_slice_at=timezone.now())
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
-    django.setup()
-    main(uuid.UUID(sys.argv[1]), int(sys.argv[2]))

@@ -1,14 +1,8 @@
-"""`consume_events` that kills itself at a crash point.
+"""`consume_events` that kills itself at a crash point, for `forked.py`. `flag` is as in `crashing_worker.py`."""
 
-Usage: `python -m tests.support.crashing_stream POINT FLAG [ARGUMENT...]`. The arguments after FLAG go to the command.
-FLAG is a file, as in `crashing_worker.py`.
-"""
-
-import os
-import sys
 from pathlib import Path
 
-import django
+from django.core.management import call_command
 
 from tests.support.crashing_worker import dies_after, dies_before
 
@@ -44,10 +38,8 @@ def arm(point: str, flag: Path) -> None:
             raise SystemExit(f"there is no crash point {point!r}; `arm` in {__file__} lists them")
 
 
-if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
-    django.setup()
-    from django.core.management import call_command
-
-    arm(sys.argv[1], Path(sys.argv[2]))
-    call_command("consume_events", *sys.argv[3:])
+def main(point: str, flag: Path, *arguments: str) -> None:
+    """Run the command with these arguments. Without a point, it is never killed here."""
+    if point:
+        arm(point, flag)
+    call_command("consume_events", *arguments)

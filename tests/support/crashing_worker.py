@@ -1,19 +1,19 @@
-"""Temporal worker that kills itself at a crash point: `python -m tests.support.crashing_worker POINT FLAG`.
+"""Temporal worker that kills itself at a crash point, for `forked.py`.
 
-The worker kills itself with SIGKILL at the first visit of the point and creates the file FLAG. If the file exists, the
-worker runs normally.
+The worker kills itself with SIGKILL at the first visit of the point and creates the file of `flag`. If the file exists,
+the worker runs normally.
 """
 
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-import django
+from django.db import connections
 
 
 def dies_after(
@@ -69,14 +69,16 @@ def arm(point: str, flag: Path) -> None:
             raise SystemExit(f"there is no crash point {point!r}; `arm` in {__file__} lists them")
 
 
-if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
-    django.setup()
+def main(point: str, flag: Path, *, has_real_timeouts: bool = False, database_url: str = "") -> None:
+    """Run the worker. Without `has_real_timeouts`, Temporal notices the loss of its activities after 4 s."""
     from workflows.temporal import performing
     from workflows.temporal.serve import serve
 
     performing.MAX_MESSAGES = 5
-    if not os.environ.get("REAL_TIMEOUTS"):
+    if not has_real_timeouts:
         performing.HEARTBEAT_TIMEOUT = performing.WRITE_TIMEOUT = timedelta(seconds=4)
-    arm(sys.argv[1], Path(sys.argv[2]))
+    if database_url:
+        address = urlsplit(database_url)
+        connections["default"].settings_dict |= {"HOST": address.hostname, "PORT": address.port}
+    arm(point, flag)
     asyncio.run(serve())

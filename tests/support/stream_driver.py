@@ -13,7 +13,9 @@ import redis
 from ingress.stream.consumer import EventStream, StreamLimits
 from ingress.stream.group import StreamGroup, StreamNames, stream_client
 from portal.devstack.child import PROJECT
+from tests.support import crashing_stream
 from tests.support.factories import eventually
+from tests.support.forked import ForkedProgram
 from workflows.models import Event
 
 # Only the stream tests use this Redis database, so they may flush it.
@@ -25,7 +27,7 @@ class StreamDriver:
         self.url = redis_url.rsplit("/", 1)[0] + "/" + REDIS_DATABASE
         self.redis: Any = redis.Redis.from_url(self.url)
         self.names = StreamNames(f"events-{name}", "portal", f"dead-{name}")
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[subprocess.Popen[bytes] | ForkedProgram] = []
 
     def add(self, tenant: Any, number: Any = 1, *, at: str = "*", **fields: Any) -> str:
         """Add an entry with a valid event and return the entry id. `fields` replace fields; None removes a field."""
@@ -69,9 +71,8 @@ class StreamDriver:
         last = self.redis.xinfo_stream(self.names.stream)["last-generated-id"]
         return group["last-delivered-id"] == last and not group["pending"]
 
-    def start(self, log: Path, *arguments: str, module: str = "manage.py", **environment: str) -> Any:
-        """Start `manage.py consume_events` in a process, or a test module that calls this command."""
-        command = [module, "consume_events"] if module == "manage.py" else ["-m", module]
+    def start(self, log: Path, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start `manage.py consume_events` in a process."""
         env = {
             **os.environ, "REDIS_URL": self.url, "CELERY_QUEUE": "no-worker", "EVENT_STREAM": self.names.stream,
             "EVENT_STREAM_GROUP": self.names.group, "EVENT_STREAM_DEAD": self.names.dead, "PYTHONUNBUFFERED": "1",
@@ -79,8 +80,22 @@ class StreamDriver:
         }  # fmt: skip
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, *command, *arguments], cwd=PROJECT, env=env, stdout=output, stderr=output
+                [sys.executable, "manage.py", "consume_events", *arguments],
+                cwd=PROJECT,
+                env=env,
+                stdout=output,
+                stderr=output,
             )
+        self.processes.append(process)
+        return process
+
+    def fork(self, log: Path, *arguments: str, dies: tuple[str, Path] = ("", Path()), **settings: Any) -> ForkedProgram:
+        """Start the command in a forked process. `dies` has the crash point and the flag of `crashing_stream.py`."""
+        process = ForkedProgram(
+            crashing_stream.main, *dies, *arguments, log=log,
+            REDIS_URL=self.url, CELERY_TASK_DEFAULT_QUEUE="no-worker", EVENT_STREAM=self.names.stream,
+            EVENT_STREAM_GROUP=self.names.group, EVENT_STREAM_DEAD=self.names.dead, **settings,
+        )  # fmt: skip
         self.processes.append(process)
         return process
 

@@ -3,20 +3,18 @@
 Source: docs/reference/screens.md#run-list
 """
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from portal.devstack.child import PROJECT
 from portal.devstack.servers import Servers
+from tests.support import bulk_worker
 from tests.support.api import Api
 from tests.support.bulk_jobs import complete_job, expire_claims, item_counts, make_runs, reload_job, start_job
 from tests.support.factories import eventually, make_token, publish, wait_for_reply
+from tests.support.forked import ForkedProgram
 from tests.support.tenant_driver import TenantDriver
 from workflows import tasks  # noqa: F401  the Celery worker must know the task
 from workflows.models import BulkJob, Command, Run
@@ -109,18 +107,14 @@ def test_killed_processes_start_no_run_twice(driver: TenantDriver, settings: Any
     kills = 0
     while not reload_job(job).ended_at:
         goal = replays.count() + 14
-        most = str(goal if goal < 40 else 0)
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.bulk_worker", str(job.id), most],
-            cwd=PROJECT,
-            env={**os.environ, "TEMPORAL_TASK_QUEUE": "no-worker"},
-        )
+        most = goal if goal < 40 else 0
+        worker = ForkedProgram(bulk_worker.main, job.id, most, TEMPORAL_TASK_QUEUE="no-worker")
         try:
             eventually(lambda goal=goal, worker=worker: replays.count() >= goal or worker.poll() is not None)
             kills += worker.poll() is None
         finally:
             worker.kill()
-            worker.wait()
+            worker.wait(60)
         expire_claims(job)
     assert kills == 2
     assert item_counts(reload_job(job)) == {"accepted": 40}

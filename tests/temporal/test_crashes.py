@@ -5,8 +5,6 @@ without a report never happens.
 """
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,12 +13,13 @@ from typing import Any
 
 import pytest
 
+from tests.support import crashing_worker
 from tests.support.database_proxy import DatabaseProxy
 from tests.support.factories import eventually, expr, publish, wait_for_reply
 from tests.support.fakes import fake_api
+from tests.support.forked import ForkedProgram
 from tests.support.history_cases import short_wait, store_value
 from tests.support.schedules import EVERY_MINUTE, fire_every_second
-from tests.support.stack import ROOT
 from tests.support.tenant_driver import TenantDriver
 from workflows.models import (
     ActionInvocation,
@@ -37,25 +36,21 @@ from workflows.services.human_tasks import task_complete
 from workflows.services.runs.rebuild import run_rebuild
 from workflows.temporal import connection, contracts, gateway
 
-Start = Callable[..., subprocess.Popen[bytes]]
+Start = Callable[..., ForkedProgram]
 
 
 @pytest.fixture
 def start_worker(driver: TenantDriver, settings: Any, tmp_path: Path) -> Iterator[Start]:
     """Start workers on a task queue that only this test uses."""
-    settings.TEMPORAL_TASK_QUEUE = f"crash-{driver.tenant.slug}"
-    env = {**os.environ, "TEMPORAL_TASK_QUEUE": settings.TEMPORAL_TASK_QUEUE}
-    started: list[subprocess.Popen[bytes]] = []
+    settings.TEMPORAL_TASK_QUEUE = queue = f"crash-{driver.tenant.slug}"
+    started: list[ForkedProgram] = []
 
-    def start(point: str = "no point", **more: str) -> subprocess.Popen[bytes]:
-        with (tmp_path / "worker.log").open("ab") as log:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.crashing_worker", point, str(tmp_path / "killed")],
-                cwd=ROOT,
-                env={**env, **more},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+    def start(point: str = "no point", **more: Any) -> ForkedProgram:
+        worker = ForkedProgram(
+            partial(crashing_worker.main, point, tmp_path / "killed", **more),
+            log=tmp_path / "worker.log",
+            TEMPORAL_TASK_QUEUE=queue,
+        )
         started.append(worker)
         return worker
 
@@ -65,7 +60,7 @@ def start_worker(driver: TenantDriver, settings: Any, tmp_path: Path) -> Iterato
         worker.wait(60)
 
 
-def kill_and_restart(start: Start, point: str, begin: Callable[[], Run], **more: str) -> Run:
+def kill_and_restart(start: Start, point: str, begin: Callable[[], Run], **more: Any) -> Run:
     """Start a run with `begin`, let its worker be killed at the point, and start another worker. Return the run."""
     worker = start(point, **more)
     run = begin()
@@ -102,7 +97,7 @@ def notify(driver: TenantDriver) -> dict[str, Any]:
 
 
 def test_kill_during_a_call_repeats_it_with_the_same_key(driver: TenantDriver, start_worker: Start) -> None:
-    workers: list[subprocess.Popen[bytes]] = []
+    workers: list[ForkedProgram] = []
 
     def answer(number: int) -> tuple[int, Any]:
         if number == 1:
@@ -111,10 +106,10 @@ def test_kill_during_a_call_repeats_it_with_the_same_key(driver: TenantDriver, s
 
     with fake_api(answer) as api:
         publish(driver.tenant, call(api.url), {"id": "s", "type": "state.set", "config": {"state": "DONE"}})
-        workers.append(start_worker("no point", REAL_TIMEOUTS="1"))
+        workers.append(start_worker("no point", has_real_timeouts=True))
         run = driver.start()
         assert workers[0].wait(60) == -9
-        start_worker("no point", REAL_TIMEOUTS="1")
+        start_worker("no point", has_real_timeouts=True)
         ends_soon(driver, run, "SUCCEEDED")
         keys = {request.headers["Idempotency-Key"] for request in api.requests}
     assert (len(api.requests), keys) == (2, {f"{run.id}/root.steps[0]"})
@@ -154,7 +149,7 @@ def test_kill_before_a_wait_is_written_leaves_rows_that_equal_the_history(
     """The timer fires, and the next action writes the end of the wait, before Temporal repeats the lost activity."""
     publish(driver.tenant, short_wait("nap", 200), store_value("keep", "payload.ticketId"))
     begin = partial(driver.start, {"ticketId": "T-1", "n": 1})
-    run = kill_and_restart(start_worker, "before a wait is written", begin, REAL_TIMEOUTS="1")
+    run = kill_and_restart(start_worker, "before a wait is written", begin, has_real_timeouts=True)
     run = ends_soon(driver, run, "SUCCEEDED")
     assert_equals_history(driver, run)
 
@@ -254,7 +249,7 @@ def test_database_outage_delays_a_run_and_does_not_fail_it(
     with fake_api() as api, DatabaseProxy(os.environ["DATABASE_URL"]) as proxy:
         nap = {"id": "nap", "type": "time.wait", "config": {"mode": "duration", "durationMs": 4_000}}
         publish(driver.tenant, nap, {**call(api.url), "retry": {"maxAttempts": 2, "backoffMs": 10}})
-        start_worker("no point", DATABASE_URL=proxy.url)
+        start_worker("no point", database_url=proxy.url)
         run = driver.start()
         driver.wait_for_run("WAITING", id=run.id)
         proxy.refuse()
