@@ -80,12 +80,17 @@ def _keep_compiled_modules() -> None:
 LONGEST_FIRST = ("acceptance", "browser", "temporal", "replay", "integration", "unit")
 
 
+# Files with tests that walk over all tenants. Each test leaves a tenant, so they run before the others of their folder.
+FEW_TENANTS_FIRST = ("test_maintenance.py", "test_tenant_limits.py", "test_step_counts.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the long files first. All xdist workers have the same order."""
     root = Path(__file__).parent
 
-    def place(item: pytest.Item) -> int:
-        return LONGEST_FIRST.index(item.path.relative_to(root).parts[0])
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        folder = item.path.relative_to(root).parts[0]
+        return LONGEST_FIRST.index(folder), item.path.name not in FEW_TENANTS_FIRST
 
     items.sort(key=place)
 

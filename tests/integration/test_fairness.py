@@ -43,6 +43,8 @@ from workflows.temporal import gateway
 from workflows.temporal.contracts import EventSignal, RunInput
 
 LOAD_SECONDS = 0.002  # simulated duration of one call to Temporal
+# Without this pause, workers that find nothing would use both cores.
+IDLE_SECONDS = 0.02
 
 
 @pytest.fixture(autouse=True)
@@ -378,7 +380,7 @@ class Starts:
     @contextmanager
     def workers(self, count: int) -> Iterator[None]:
         def work_off() -> None:
-            while not self._is_over.is_set():
+            while not self._is_over.wait(IDLE_SECONDS):
                 events_work(tenant_id=self.tenant.id, seconds=0.1)
 
         with ThreadPoolExecutor(1) as threads:
