@@ -14,7 +14,8 @@ from django.utils import timezone
 from portal.celery_workers import CeleryState, celery_state
 from portal.pages.attention import count_text, overdue_address, unchecked_address, unchecked_schedules_address
 from workflows.selectors.attention import CHECKED_WITHIN
-from workflows.selectors.dashboard import Backlog, Problem
+from workflows.selectors.dashboard import MOST_CALLS, Backlog, Calls, Problem
+from workflows.shares import percent
 from workflows.templatetags.pointsman import duration
 from workflows.temporal import gateway
 from workflows.temporal.task_queues import TaskQueueState, describe_task_queues
@@ -28,6 +29,10 @@ SLOW_RESPONSE_SECONDS = 1.0
 OLD_TASK_SECONDS, OLD_EVENT_SECONDS, OLD_DELIVERY_SECONDS, LONG_LAG_SECONDS = 10, 30, 60, 10
 LONG_QUEUE = 1_000
 OLD_SWEEP_SECONDS = max(30.0, 4 * settings.SWEEP_INTERVAL_SECONDS)
+# Fewer failed calls of an action say little about the system that it calls.
+FAILED_CALLS_PERCENT, FEW_FAILED_CALLS = 20, 5
+# Characters on a line of the card, without separators.
+MOST_ON_CARD = 36
 GOOD, WARNING, BAD = "good", "warning", "bad"
 NO_POLL = "Temporal workers do not poll"
 START_TEMPORAL = "Start the Temporal server, or correct TEMPORAL_ADDRESS."
@@ -82,6 +87,12 @@ class Item:
     headline: str = ""
     since: datetime | None = None
 
+    @property
+    def card_more(self) -> str:
+        """Return `more` if it fits on the line of the card. A line that is not good has its limit there too."""
+        shown = (self.name, self.more) if self.state == GOOD else (self.name, self.value, self.more, self.limit)
+        return self.more if sum(map(len, shown)) < MOST_ON_CARD else ""
+
 
 def servers() -> Servers:
     """Return the state of Temporal and Redis, at most `SERVERS_SECONDS` old.
@@ -133,6 +144,7 @@ def health_items(found: Servers, backlog: Backlog, *, overdue: Problem, lag_seco
         _checked(backlog),
         _schedules(backlog),
         _overdue(overdue),
+        _calls(backlog.calls),
     ]
 
 
@@ -290,6 +302,26 @@ def _overdue(overdue: Problem) -> Item:
         return Item("Overdue timers", GOOD, "0", "", "1 min", to_do)
     late = f"{duration(_age(overdue.first['at']))} late"
     return Item("Overdue timers", WARNING, count_text(overdue.count), late, "1 min", to_do, url=overdue_address())
+
+
+def _calls(calls: Calls | None) -> Item:
+    """Return the line of the systems that actions call. It names the action of which most calls failed."""
+    name, limit = "Failed calls", f"{FAILED_CALLS_PERCENT} %"
+    to_do = "Open an incident of the action and read its error. Then check the system that the action calls."
+    note = (
+        "Calls of the action of which most calls failed, in the last hour. A call with several attempts counts once."
+        f" The newest {MOST_CALLS:,} calls are read."
+    )
+    normal = f"at most {limit} of the calls of an action"
+    if calls is None:
+        return Item(name, GOOD, "–", "no call ended", limit, to_do, note=note, normal=normal)
+    if not calls.failed:
+        total = f"{calls.total:,}{'+' if calls.total >= MOST_CALLS else ''}"
+        return Item(name, GOOD, "0", f"of {total} calls", limit, to_do, note=note, normal=normal)
+    is_bad = percent(calls.failed, calls.calls) > FAILED_CALLS_PERCENT and calls.failed >= FEW_FAILED_CALLS
+    value, action = f"{calls.failed:,} of {calls.calls:,}", f"{calls.action}@{calls.version}"
+    state, to_do = WARNING if is_bad else GOOD, f"Calls of {action}. {to_do}"
+    return Item(name, state, value, action, limit, to_do, note=note, normal=normal)
 
 
 def _age(at: datetime | Any) -> float:

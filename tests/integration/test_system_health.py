@@ -5,6 +5,7 @@ import re
 import time
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,9 +20,12 @@ from portal.celery_workers import redis_client, worker_record
 from portal.pages import system_health
 from tests.support.factories import make_run
 from tests.support.members import member_of
+from tests.support.plans import copies, rows_read
 from tests.support.problems import MINUTE, add_overdue, ago, dashboard
 from tests.support.queues import celery_state_reads
 from tests.support.servers_state import servers
+from workflows.models import ActionInvocation
+from workflows.selectors.dashboard import dashboard_numbers
 from workflows.statuses import Role
 from workflows.temporal import gateway
 from workflows.temporal.task_queues import TaskQueueState
@@ -187,3 +191,41 @@ def test_health_counts_celery_workers_and_the_age_of_the_oldest_message(
     item = next(item for item in page.context_data["health"] if item.name == "Celery workers")
     assert (item.state, item.value, item.more.startswith(more)) == (state, value, True), item
     assert ("Start a worker: celery -A portal worker" in page.content.decode()) == (not workers)
+
+
+def add_calls(tenant: Any, action: str, *statuses: str, minutes: int = 5) -> None:
+    for number, status in enumerate(statuses):
+        ended = {} if status == "STARTED" else {"ended_at": ago(minutes * MINUTE)}
+        ActionInvocation.objects.create(
+            tenant=tenant, action_id=action, action_version=1, idempotency_key=f"{action}-{minutes}-{number}",
+            status=status, **ended,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("failed", "state"), [(4, "good"), (5, "warning")], ids=["a few failed calls", "the system of the target fails"]
+)
+def test_failed_calls_name_the_action_of_which_most_calls_failed(tenant: Any, failed: int, state: str) -> None:
+    def line() -> tuple[str, str, str]:
+        caches["process"].clear()
+        page = member_of(tenant, role=Role.VIEWER).get(reverse("admin:health"))
+        (item,) = [item for item in page.context_data["health"] if item.name == "Failed calls"]
+        return item.value, item.more, item.state
+
+    add_calls(tenant, "bank.old", "FAILED", "FAILED", minutes=61)
+    assert line() == ("–", "no call ended", "good")
+    add_calls(tenant, "mail.send", *["SUCCEEDED"] * 30, "STARTED")
+    assert line() == ("0", "of 30 calls", "good")
+    add_calls(tenant, "mail.send", "FAILED", minutes=6)
+    add_calls(tenant, "bank.capture", "SUCCEEDED", "STARTED", *["FAILED"] * failed)
+    assert line() == (f"{failed} of {failed + 1}", "bank.capture@1", state)
+    card = dashboard(member_of(tenant, role=Role.VIEWER)).content.decode()
+    assert ("Calls of bank.capture@1. Open an incident of the action" in card) == (state == "warning")
+
+
+def test_failed_calls_read_the_newest_calls_only(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_calls(tenant, "bank.capture", "FAILED")
+    copies(ActionInvocation.objects.get(tenant=tenant), 5_000, idempotency_key="'key-' || n")
+    monkeypatch.setattr("workflows.selectors.dashboard.MOST_CALLS", 40)
+    read = rows_read(tenant, partial(dashboard_numbers, tenant_id=tenant.id), "workflow_action_invocations")
+    assert read <= 40

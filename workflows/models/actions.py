@@ -40,7 +40,16 @@ class ActionInvocation(TenantRow):
                 name="workflow_action_invocations_key",
             )
         ]
-        indexes = [models.Index(fields=["tenant", "run", "started_at"], name="workflow_invocations_of_run")]
+        indexes = [
+            models.Index(fields=["tenant", "run", "started_at"], name="workflow_invocations_of_run"),
+            # The system health counts the newest calls by their action and status.
+            models.Index(
+                fields=["tenant", "-ended_at"],
+                include=["action_id", "action_version", "status"],
+                condition=models.Q(ended_at__isnull=False),
+                name="workflow_invocations_ended",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.action_id}@{self.action_version} {self.status}"

@@ -6,13 +6,15 @@ Source: docs/reference/screens.md#dashboard
 import time
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import F, IntegerField, JSONField, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, JSONObject, NullIf
+from django.utils import timezone
 
 from workflows.models import (
+    ActionInvocation,
     BulkJob,
     Command,
     Definition,
@@ -34,6 +36,8 @@ from workflows.selectors.schedules import ScheduleProblem, difference_facts, sch
 from workflows.statuses import DeliveryStatus
 
 MOST_COUNTED = 1_000
+# The newest calls of actions that the system health counts.
+CALLED_WITHIN, MOST_CALLS = timedelta(hours=1), 2_000
 # The counted rows, the rows of which the first is shown, and its facts.
 ProblemRows = tuple[QuerySet[Any], QuerySet[Any], dict[str, Any]]
 
@@ -48,6 +52,20 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Calls:
+    """Calls of actions, and the action of which most calls failed: its id, version, calls and failed calls.
+
+    A call with several attempts counts once. Its last attempt decides.
+    """
+
+    total: int
+    action: str
+    version: int
+    calls: int
+    failed: int
+
+
+@dataclass(frozen=True)
 class Backlog:
     """Work that the portal has not done yet. Counts are at most `MOST_COUNTED` + 1.
 
@@ -55,6 +73,7 @@ class Backlog:
     never compared with Temporal. `unchecked`: those whose last check is older than `CHECKED_WITHIN`. A check is a
     comparison, or a write of the run's own workflow. `oldest_check_at`: the oldest of the last checks.
     `schedules_since`: the oldest of the last comparisons of schedules, None if one was never compared.
+    `calls`: calls of actions that ended in the last hour, or None if no call ended.
     `read_seconds`: how long the database took for all numbers of the page.
     """
 
@@ -69,6 +88,7 @@ class Backlog:
     schedules: int
     schedules_unchecked: int
     schedules_since: datetime | None
+    calls: Calls | None
     read_seconds: float
 
 
@@ -106,6 +126,20 @@ class _Uncompared(Subquery):
 
     template = "(SELECT count(*) FROM (%(subquery)s) counted WHERE counted.history_event_count = 0)"
     output_field = IntegerField()
+
+
+class _WorstAction(Subquery):
+    """The fields of `Calls` as JSON, for a query of calls. An action without a failed call comes last."""
+
+    template = """(
+        SELECT jsonb_build_object(
+            'total', sum(count(*)) OVER (), 'action', counted.action_id, 'version', counted.action_version,
+            'calls', count(*), 'failed', count(*) FILTER (WHERE counted.status = 'FAILED')
+        )
+        FROM (%(subquery)s) counted GROUP BY counted.action_id, counted.action_version
+        ORDER BY count(*) FILTER (WHERE counted.status = 'FAILED') DESC, count(*) DESC LIMIT 1
+    )"""
+    output_field = JSONField()
 
 
 class _LargestIncident(Subquery):
@@ -150,6 +184,7 @@ def dashboard_numbers(*, tenant_id: uuid.UUID) -> Numbers:
         deliveries=found["pending"] + found["sent"],
         deliveries_since=min(oldest, default=None),
         **{name: found[name] for name in ("schedules", "schedules_unchecked", "schedules_since")},
+        calls=Calls(**found["calls"]) if found["calls"] else None,
         read_seconds=read_seconds,
     )
     return Numbers(
@@ -259,7 +294,9 @@ def _backlog_columns(tenant_id: uuid.UUID) -> dict[str, Any]:
     pending = EventDelivery.objects.filter(**own, status=DeliveryStatus.PENDING, held_since__isnull=True)
     sent = EventDelivery.objects.filter(**own, status=DeliveryStatus.SENT)
     schedules = Schedule.objects.filter(**own, removed_at__isnull=True)
+    calls = ActionInvocation.objects.filter(**own, ended_at__gte=timezone.now() - CALLED_WITHIN).order_by("-ended_at")
     return {
+        "calls": _WorstAction(calls.values("action_id", "action_version", "status")[:MOST_CALLS]),
         "open_runs": _Count(agreeing),
         "uncompared": _Uncompared(agreeing.order_by("projected_at").values("history_event_count")[: MOST_COUNTED + 1]),
         "unchecked": _Count(unchecked),

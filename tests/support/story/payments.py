@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import cycle
 from typing import Any
 
@@ -77,14 +77,20 @@ def _begin(desk: Desk, number: int, version: int, minutes: float, value: dict[st
         return telling.step("large", branch="else").step("skip")
     telling.step("large", branch="then")
     made = {"id": f"rsv_{number:x}c07", "status": "reserved"}
-    began, path = telling.at, telling.steps["reserve"].path
+    began = telling.at
     telling.step("reserve", took=0.7, input=_request(value), output=made)
-    ActionInvocation.objects.create(
-        tenant_id=telling.run.tenant_id, run=telling.run, step_path=path, action_id="bank.reserve", action_version=1,
-        idempotency_key=f"{telling.run.id}/{path}", status="SUCCEEDED", input=_request(value), output=made,
-        started_at=began, ended_at=telling.at,
-    )  # fmt: skip
+    _called(telling, "reserve", began, status="SUCCEEDED", input=_request(value), output=made)
     return telling
+
+
+def _called(telling: Telling, step_id: str, began: datetime, **fields: Any) -> None:
+    """Write the row of the action ledger for a step that has ended now."""
+    step = telling.steps[step_id]
+    ActionInvocation.objects.create(
+        tenant_id=telling.run.tenant_id, run=telling.run, step_path=step.path, action_id=step.config["actionId"],
+        action_version=step.config["version"], idempotency_key=f"{telling.run.id}/{step.path}", started_at=began,
+        ended_at=telling.at, **fields,
+    )  # fmt: skip
 
 
 def _rows(telling: Telling, rows: int, *, upto: int | None = None) -> None:
@@ -118,8 +124,11 @@ def _not_found(number: int) -> dict[str, Any]:
 
 
 def _captured(telling: Telling) -> Telling:
+    began, sent = telling.at, _request(telling.payload, reservation="")
     output = {"status": "captured", "id": telling.payload["id"]}
-    return telling.step("capture", took=0.8, input=_request(telling.payload, reservation=""), output=output)
+    telling.step("capture", took=0.8, input=sent, output=output)
+    _called(telling, "capture", began, status="SUCCEEDED", input=sent, output=output)
+    return telling
 
 
 # -- The runs ----------------------------------------------------------------------------------------------------------
@@ -129,13 +138,14 @@ def _failed(desk: Desk, number: int, minutes: float, amount: float, customer: st
     value = payment(number, amount, customer, rows)
     # The run took about 8 s. It failed this number of minutes ago.
     telling = _begin(desk, number, 2, minutes + 8 / 60, value, **fields)
-    error, sent = _not_found(number), _request(value, reservation="")
+    began, error, sent = telling.at, _not_found(number), _request(value, reservation="")
     for attempt, (took, pause) in enumerate(((0.6, 1.0), (0.7, 2.1)), start=1):
         telling.step(
             "capture", took=took, attempt=attempt, status="RETRY_SCHEDULED", counts=False, input=sent, error=error,
             nextAttemptAt=int((telling.at + timedelta(seconds=took + pause)).timestamp() * 1000),
         ).after(pause)  # fmt: skip
     telling.step("capture", took=1.6, attempt=3, status="FAILED", input=sent, error=error)
+    _called(telling, "capture", began, status="FAILED", input=sent, error=error, executions=3)
     return telling.tell("FAILED", "capture", error=error)
 
 
