@@ -123,6 +123,7 @@ def test_signal_to_a_closed_run_is_late(driver: TenantDriver) -> None:
     wait = RunWait.objects.get(run=run)
     driver.send(REPLIED, {"ticketId": "T-1"})
     driver.wait_for_run("SUCCEEDED")
+    driver.history_types_until(run, "WORKFLOW_EXECUTION_COMPLETED")  # until then, the workflow takes a signal
     late = driver.send(REPLIED, {"ticketId": "T-1"})
     eventually(
         lambda: type(late).objects.filter(id=late.id, routed_at__isnull=False).exists(), what="the event is routed"
