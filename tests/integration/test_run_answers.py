@@ -217,6 +217,8 @@ def test_waiting_retry_shows_last_error_attempts_and_when_it_gives_up(
     assert all(text in page for text in ("“call” failed twice.", "HTTP_503, closed 2", "Attempt 3 of 5 follows"))
     assert outcome in page
     assert f'datetime="{fails_at.isoformat()}"' in shown
+    listed = member_of(tenant).get(reverse("admin:workflows_run_changelist")).content.decode()
+    assert "Attempt 2 of 5 failed" in " ".join(listed.split())
 
 
 @pytest.mark.parametrize(
