@@ -38,6 +38,11 @@ def application(environ, start_response):
     return [b"x" * 1_000_000 for _ in range(60)] if environ["PATH_INFO"] == "/large" else [b"done"]
 """
 
+SHORT_GRACE = """
+from portal.web import server
+server.GRACEFUL_SECONDS = 1
+"""
+
 
 @contextmanager
 def client_of(port: int) -> Iterator[socket.socket]:
@@ -138,15 +143,16 @@ def test_sigterm_lets_running_requests_finish(tmp_path: Path) -> None:
 
 
 def test_request_that_does_not_end_is_cut_off_after_sigterm(tmp_path: Path) -> None:
+    application = APPLICATION.format(file=str(tmp_path / "never")) + SHORT_GRACE
     with (
-        running_web_server(APPLICATION.format(file=str(tmp_path / "never"))) as server,
+        running_web_server(application) as server,
         client_of(server.port) as client,
     ):
         client.sendall(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert request(server.port, "/") == (200, b"done")  # the other request has arrived too
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(60) == 0
-        assert "1 requests did not end within 10 s" in server.rest_of_log()
+        assert "1 requests did not end within 1 s" in server.rest_of_log()
 
 
 @pytest.mark.parametrize(("host", "problem"), [("127.0.0.1", "Address already in use"), ("no.such.host.invalid", "")])

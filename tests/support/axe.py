@@ -2,7 +2,7 @@
 
 The rules about colours cost more time than all other rules together. Their result depends only on the *look* of a text:
 its colour, font and decoration, the colour of the text around it, and the backgrounds behind it. So these rules run for
-the first text with each look. All other rules run on each page.
+the first text with each look. All other rules run on each page, except rules whose findings are never serious.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,9 @@ _FIND = """async ([colourRules, known, isDark]) => {
         await axe.run(context, {resultTypes: ["violations"], ...options})
     ).violations.map((found) => [
         found.impact, found.id, found.nodes.slice(0, 3).map((node) => node.target.join(" ")).join(", ")]);
-    const off = Object.fromEntries(colourRules.map((rule) => [rule, {enabled: false}]));
+    // The impact of a rule is the impact of all its findings.
+    const mild = axe._audit.rules.filter((rule) => ["minor", "moderate"].includes(rule.impact)).map((rule) => rule.id);
+    const off = Object.fromEntries([...colourRules, ...mild].map((rule) => [rule, {enabled: false}]));
     const found = isDark ? [] : await run(document, {rules: off});
 
     const grounds = new Map(), looks = new Map(), checked = new Set(known);
