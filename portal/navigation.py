@@ -25,7 +25,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
         _item("Runs", "runs", "workflows_run_changelist"),
         _item("Incidents", "inc", "workflows_incident_changelist", counts.get(INCIDENTS, ""), is_hot=True),
         _item("Tasks", "task", "workflows_humantask_changelist", counts.get(TASKS, "")),
-        _item("Next", "clock", "next"),
+        _item("Next", "next", "next"),
         _item("Events", "event", "workflows_event_changelist"),
         _item("Dead letters", "dead", "workflows_eventdelivery_changelist", counts.get(DEAD_LETTERS, ""), is_hot=True),
         _item("Bulk jobs", "bulk", "workflows_bulkjob_changelist"),
@@ -38,7 +38,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     author = [
         {**definitions, "active": False} if is_lab else definitions,
         _item("Schedules", "clock", "workflows_schedule_changelist"),
-        _item("Holiday calendars", "held", "workflows_holidaycalendar_changelist"),
+        _item("Holiday calendars", "calendar", "workflows_holidaycalendar_changelist"),
         _item("Event catalogue", "book", "workflows_eventtype_changelist"),
         _item("Schemas", "brace", "workflows_payloadschema_changelist"),
         _item("Actions", "act", "workflows_connector_catalogue"),
@@ -79,7 +79,7 @@ def _for_administrators(request: HttpRequest) -> list[dict[str, Any]]:
     if actor is None or not actor.has_role(Role.ADMIN):
         return []
     tenant = reverse("admin:workflows_tenant_change", args=[actor.tenant_id])
-    own = {**_item("Tenant", "set", "workflows_tenant_changelist"), "link": tenant}
+    own = {**_item("Tenant", "house", "workflows_tenant_changelist"), "link": tenant}
     every = _item("All tenants", "cols", "workflows_tenant_changelist")
     is_own = request.path == tenant  # its address is below that of all tenants
     portal = [{**every, "active": False} if is_own else every, _item("Accounts", "people", "auth_user_changelist")]
@@ -90,9 +90,9 @@ def _for_administrators(request: HttpRequest) -> list[dict[str, Any]]:
         _item("Invitations", "send", "workflows_invitation_changelist"),
         _item("Tokens", "key", "workflows_apitoken_changelist"),
         _item("Identity providers", "ext", "workflows_identityprovider_changelist"),
-        _item("Sign-in rules", "check", "sign_in_rules"),
-        _item("Sign-ins", "in", "workflows_signinrecord_changelist"),
+        _item("Sign-in rules", "shield", "sign_in_rules"),
+        _item("Sign-ins", "enter", "workflows_signinrecord_changelist"),
         _item("Secrets", "lock", "workflows_secret_changelist"),
-        _item("Redaction", "off", "workflows_secret_redaction"),
-        _item("Retention", "set", "retention"),
+        _item("Redaction", "hide", "workflows_secret_redaction"),
+        _item("Retention", "archive", "retention"),
     ]

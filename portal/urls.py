@@ -5,6 +5,7 @@ from django.views import defaults
 from django.views.generic import RedirectView
 
 from portal import health
+from portal.pages import errors
 from portal.pages.invitation import invitation_view
 from workflows.api.errors import error_body
 
@@ -26,7 +27,7 @@ def not_found(request: HttpRequest, exception: Http404) -> HttpResponse:
             error_body("NOT_FOUND", f"The API has no URL {request.path}. The list of URLs is at /api/v1/docs."),
             status=404,
         )
-    return defaults.page_not_found(request, exception)
+    return errors.not_found(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
@@ -41,5 +42,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return defaults.server_error(request)
 
 
+handler400 = "portal.pages.errors.bad_request"
+handler403 = "portal.pages.errors.not_allowed"
 handler404 = "portal.urls.not_found"
 handler500 = "portal.urls.server_error"

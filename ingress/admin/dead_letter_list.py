@@ -20,6 +20,7 @@ from workflows.models import Definition, EventDelivery
 from workflows.redaction import rules_in
 from workflows.selectors.attention import held_deliveries
 from workflows.selectors.counts import count_text, part_counts
+from workflows.selectors.delivery_targets import definition_name, step_name
 from workflows.statuses import DeliveryStatus
 
 STATUS, DEFINITION = "status", "definition"
@@ -72,16 +73,11 @@ def _row(delivery: EventDelivery, actor: Actor) -> dict[str, Any]:
         "is_held": delivery.status == DeliveryStatus.PENDING and delivery.held_since is not None,
         "key": redaction.key(delivery.correlation_key),
         "link": event_page_of(delivery),
-        "target": _target(delivery),
+        "definition": definition_name(delivery),
+        "step": step_name(delivery),
         "reason": redaction.delivery_reason(delivery) if actor.sees_payloads else "",
         "since": delivery.held_since or delivery.decided_at or delivery.created_at,
     }
-
-
-def _target(delivery: EventDelivery) -> str:
-    if delivery.wait is not None and delivery.run is not None:
-        return f"{delivery.run.definition_key} · {delivery.wait.step_id}"
-    return f"start of {delivery.definition.key}" if delivery.definition else ""
 
 
 def deliveries_of(deliveries: QuerySet[EventDelivery], status: str) -> QuerySet[EventDelivery]:

@@ -20,6 +20,7 @@ from workflows.admin.form_keys import key_of, once
 from workflows.admin.forms import ReasonForm
 from workflows.errors import PortalError
 from workflows.models import EventDelivery
+from workflows.selectors.delivery_targets import definition_name, step_name
 from workflows.statuses import CommandAction, Role
 
 _PAGES = {
@@ -151,7 +152,14 @@ class DeadLetterViews(TenantAdmin):
 
     def _rows(self, request: HttpRequest, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
         found = self.get_queryset(request).in_bulk([result["id"] for result in results])
-        return [{**result, "delivery": found.get(uuid.UUID(result["id"]))} for result in results]
+        return [self._row(result, found.get(uuid.UUID(result["id"]))) for result in results]
+
+    def _row(self, result: dict[str, Any], delivery: EventDelivery | None) -> dict[str, Any]:
+        if delivery is None:
+            return {**result, "delivery": None}
+        return {
+            **result, "delivery": delivery, "definition": definition_name(delivery), "step": step_name(delivery)
+        }  # fmt: skip
 
 
 def _form(action: CommandAction, data: Any) -> forms.Form:

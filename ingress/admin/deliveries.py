@@ -16,6 +16,7 @@ from workflows.admin.base import actor_of
 from workflows.admin.list_filters import DateTimeRangeFilter, TextFilter
 from workflows.admin.live import live_page
 from workflows.models import Definition, EventDelivery
+from workflows.selectors.delivery_targets import waiting_step
 from workflows.selectors.versions import dead_letters_version
 from workflows.statuses import DeliveryStatus
 
@@ -49,16 +50,16 @@ class DefinitionFilter(TextFilter):
 class DeliveryAdmin(DeadLetterViews):
     list_display = ("id",)  # the template of the list has its own columns
     list_filter = (InboxFilter, DefinitionFilter, ("created_at", DateTimeRangeFilter))
-    list_select_related = ("event__tenant", "run", "wait", "definition")
+    list_select_related = ("event__tenant", "run__definition", "wait", "definition")
     search_fields = ("event__event_id",)
     search_help_text = "Event id or correlation key"
     ordering = ("-created_at",)
     actions = ("redeliver_many", "discard_many")  # type: ignore[assignment]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[EventDelivery]:
-        return (
-            super().get_queryset(request).select_related(*self.list_select_related).defer("run__input", "run__output")
-        )
+        rows = super().get_queryset(request).select_related(*self.list_select_related)
+        unread = ("run__input", "run__output", "run__definition__draft_text", "definition__draft_text")
+        return rows.defer(*unread).annotate(step_name=waiting_step())
 
     def get_urls(self) -> list[URLPattern]:
         return [*self.one_urls(), *super().get_urls()]

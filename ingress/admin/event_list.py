@@ -20,6 +20,7 @@ from workflows.models import Event, EventDelivery
 from workflows.redaction import rules_in
 from workflows.selectors.attention import EVENT_PROBLEM_WORDS, EventProblem
 from workflows.selectors.counts import count_text, part_counts
+from workflows.selectors.delivery_targets import definition_name, step_name
 from workflows.statuses import CorrelationStatus, EventOutcome
 
 PROBLEM = "problem"
@@ -90,13 +91,12 @@ def _problem(event: Event, sees_payloads: bool) -> str:
 
 def _target(delivery: EventDelivery, redaction: EventRedaction) -> dict[str, Any]:
     """Return the run or the definition that the decision is about, with the step of the wait."""
-    run, definition = delivery.run, delivery.definition
+    run = delivery.run
     key = redaction.key(run.correlation_key) if run else ""
-    name = run.definition_key if run else definition.key if definition else ""
     return {
-        "name": f"{name} {key}".strip(),
+        "name": f"{definition_name(delivery)} {key}".strip(),
         "run_id": run.id if run else None,
-        "step_id": delivery.wait.step_id if delivery.wait else "",
+        "step": step_name(delivery),
     }
 
 

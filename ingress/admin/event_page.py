@@ -23,6 +23,7 @@ from workflows.event_outcomes import REACHED
 from workflows.event_redaction import EventRedaction
 from workflows.models import Command, Event, Run, RunWait
 from workflows.redaction import Rules, redact_filters, rules_in
+from workflows.selectors.delivery_targets import waiting_step
 from workflows.selectors.run_list import runs_waiting_for
 from workflows.selectors.versions import event_version
 from workflows.statuses import DeliveryStatus, EventOutcome, OutcomeCode, Role, WaitStatus
@@ -101,9 +102,9 @@ def _targets(trace: dict[str, Any]) -> dict[str, Any]:
     shown = [
         {
             "word": status_marks.EVENT["held"].word if row["held_since"] else status_marks.DELIVERY[row["status"]].word,
-            "name": f"{row['target']['definition']} {row['key']}".strip(),
+            "name": f"{row['target']['definition_name']} {row['key']}".strip(),
             "run_id": row["target"]["run_id"],
-            "step_id": row["target"]["step_id"],
+            "step": row["target"]["step_name"],
             "reason": None if row["held_since"] else row["reason"],
         }
         for row in deliveries[:SHOWN_TARGETS]
@@ -169,6 +170,7 @@ def _missed_waits(event: Event, rules: Rules, *, sees_payloads: bool) -> list[di
         correlation_key__in=event.correlation_keys,
         status=WaitStatus.WAITING,
     )
+    waits = waits.annotate(step_name=waiting_step("step_path"))
     return [
         {
             "run_id": wait.run_id,
@@ -177,6 +179,7 @@ def _missed_waits(event: Event, rules: Rules, *, sees_payloads: bool) -> list[di
             "key": EventRedaction(event, rules).key(wait.correlation_key),
             "step_path": wait.step_path,
             "step_id": wait.step_id,
+            "step_name": wait.step_name,
             "filters": redact_filters(wait.filters, rules) if sees_payloads else [],
         }
         for wait in waits.order_by("opened_at")[:SHOWN_MISSED_WAITS]

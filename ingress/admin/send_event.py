@@ -136,8 +136,8 @@ def _wait(actor: Actor, wait_pk: str) -> RunWait | None:
     if not wait_pk:
         return None
     try:
-        waits = RunWait.objects.select_related("run").filter(tenant_id=actor.tenant_id, id=uuid.UUID(wait_pk))
-        wait = waits.exclude(event_name="").first()
+        waits = RunWait.objects.filter(tenant_id=actor.tenant_id, id=uuid.UUID(wait_pk)).exclude(event_name="")
+        wait = waits.select_related("run__definition").first()
     except ValueError:
         wait = None
     if wait is None:

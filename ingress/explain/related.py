@@ -13,13 +13,18 @@ from django.db.models import Count, QuerySet, Subquery
 from django.db.models.functions import Coalesce, JSONObject
 
 from workflows.models import Event, EventDelivery, Run, RunWait, Tenant
+from workflows.selectors.delivery_targets import waiting_step
 
-_RUN = {"definition": "definition_key", "key": "correlation_key", "version": "version", "run_status": "status"}
-_FACTS = {
+_RUN = {
+    "definition": "definition_key", "definition_name": "definition__name", "key": "correlation_key",
+    "version": "version", "run_status": "status",
+}  # fmt: skip
+_FACTS: dict[str, dict[str, Any]] = {
     "conflicts": {"id": "id", "received_at": "received_at", "source": "source", "sender": "sender"},
     "started_runs": {"run_id": "id", **_RUN},
     "resolved_waits": {
-        "wait_id": "id", "step_id": "step_id", "step_path": "step_path", "resolved_at": "resolved_at",
+        "wait_id": "id", "step_id": "step_id", "step_name": waiting_step("step_path"), "step_path": "step_path",
+        "resolved_at": "resolved_at",
         "run_id": "run_id", **{name: f"run__{field}" for name, field in _RUN.items()},
     },
 }  # fmt: skip

@@ -25,6 +25,7 @@ from ingress.explain.summary import summary_of
 from workflows.event_redaction import EventRedaction
 from workflows.models import Event, EventDelivery, RunWait
 from workflows.redaction import Rules
+from workflows.selectors.delivery_targets import definition_name, step_name, waiting_step
 from workflows.statuses import DeliveryStatus, OutcomeCode
 
 SHOWN_ROWS = 50
@@ -47,7 +48,7 @@ def event_explained(*, tenant_id: uuid.UUID, event: Event, sees_payloads: bool, 
     waits_now = current_waits(tenant_id, [*waits, *trace.get("nearMisses", ())])
     related = event_related(tenant_id, event, limit=SHOWN_ROWS)
     counts = related.delivery_counts
-    deliveries = list(deliveries_shown(tenant_id, event).select_related(*_TARGETS))
+    deliveries = list(deliveries_shown(tenant_id, event).select_related(*_TARGETS).annotate(step_name=waiting_step()))
     explained: dict[str, Any] = {
         "id": event.id,
         "event_id": event.event_id,
@@ -135,7 +136,7 @@ def current_waits(tenant_id: uuid.UUID, entries: Iterable[dict[str, Any]]) -> di
     """Return the present rows of the waits that a stored plan names, by id."""
     ids = {entry["waitId"] for entry in entries}
     rows = RunWait.objects.select_related("run__definition").defer("run__definition__draft_text")
-    waits = rows.filter(tenant_id=tenant_id, id__in=ids) if ids else ()
+    waits = rows.filter(tenant_id=tenant_id, id__in=ids).annotate(step_name=waiting_step("step_path")) if ids else ()
     return {str(wait.id): wait for wait in waits}
 
 
@@ -157,6 +158,7 @@ def wait_as_json(entry: dict[str, Any], waits_now: dict[str, RunWait]) -> dict[s
     return {
         **wait_then,
         "step_id": wait.step_id if wait else None,
+        "step_name": getattr(wait, "step_name", None),
         "definition": wait.run.definition_key if wait else None,
         "definition_name": wait.run.definition.name if wait else None,
         "wait_status": wait.status if wait else None,
@@ -188,7 +190,7 @@ def _buffer_as_json(event: Event, now: datetime) -> dict[str, Any]:
 # -- Present state ----------------------------------------------------------------------------------------------------
 
 
-_TARGETS = ("run", "wait", "definition", "definition_version")
+_TARGETS = ("run__definition", "wait", "definition", "definition_version")
 
 
 def deliveries_shown(tenant_id: uuid.UUID, event: Event) -> QuerySet[EventDelivery]:
@@ -241,6 +243,7 @@ def _target_as_json(delivery: EventDelivery) -> dict[str, Any]:
     return {
         "wait_id": delivery.wait_id,
         "step_id": wait.step_id if wait else None,
+        "step_name": step_name(delivery),
         "step_path": wait.step_path if wait else None,
         "wait_status": wait.status if wait else None,
         "run_id": delivery.run_id,
@@ -248,6 +251,7 @@ def _target_as_json(delivery: EventDelivery) -> dict[str, Any]:
         "definition_id": delivery.definition_id,
         "is_paused": definition.is_paused if definition else False,
         "definition": definition.key if definition else run.definition_key if run else None,
+        "definition_name": definition_name(delivery),
         "version": version.version if version else run.version if run else None,
     }
 

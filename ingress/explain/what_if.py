@@ -23,6 +23,7 @@ from workflows.event_redaction import EventRedaction
 from workflows.models import Definition, Event, RunWait
 from workflows.models.read_only import reading_only
 from workflows.redaction import rules_of
+from workflows.selectors.delivery_targets import waiting_step
 from workflows.statuses import DeliveryStatus, EventOutcome, EventSource
 
 SHOWN_WAITS = 200
@@ -130,15 +131,19 @@ def _routes(tenant_id: uuid.UUID, redaction: EventRedaction) -> dict[str, Any]:
 
 def _waits(tenant_id: uuid.UUID, plan: EventPlan, redaction: EventRedaction) -> list[dict[str, Any]]:
     ids = [wait.id for wait in plan.waits]
-    waits = list(RunWait.objects.select_related("run").filter(tenant_id=tenant_id, id__in=ids).order_by("id"))
+    rows = RunWait.objects.select_related("run__definition").defer("run__definition__draft_text")
+    rows = rows.filter(tenant_id=tenant_id, id__in=ids).annotate(step_name=waiting_step("step_path"))
+    waits = list(rows.order_by("id"))
     tasks = tasks_of(waits)
     return [
         {
             "wait_id": wait.id,
             "run_id": wait.run_id,
             "definition": wait.run.definition_key,
+            "definition_name": wait.run.definition.name,
             "kind": wait.kind,
             "step_id": wait.step_id,
+            "step_name": wait.step_name,
             "step_path": wait.step_path,
             "event_name": wait.event_name,
             "key": redaction.key(wait.correlation_key),
@@ -159,6 +164,7 @@ def _triggers(tenant_id: uuid.UUID, plan: EventPlan, redaction: EventRedaction) 
             triggers.append(
                 {
                     "definition": definition.key,
+                    "definition_name": definition.name,
                     "version": version.version,
                     "forecast": forecast_as_json(forecast, redaction),
                     "limit": forecast.limit,

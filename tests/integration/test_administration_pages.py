@@ -229,4 +229,4 @@ def test_page_of_a_token_shows_what_its_person_may_do_now(tenant: Any) -> None:
         assert text not in client.get(page).content.decode().replace("Deactivated", ""), text
         change()
         assert text in client.get(page).content.decode(), text
-        assert text in client.get(TOKENS).content.decode().replace("viewer now, as", "no more than the role viewer")
+        assert text in client.get(TOKENS).content.decode().replace("Viewer now, as", "no more than the role viewer")

@@ -16,6 +16,7 @@ from tests.support.api import Api
 from tests.support.events import open_wait, receive
 from tests.support.factories import make_run, make_token, publish
 from tests.support.members import member_of
+from tests.support.step_rows import record_steps
 from tests.support.triggers import STATE, TRIGGER
 from workflows.errors import PortalError
 from workflows.event_outcomes import deliveries_changing
@@ -183,14 +184,21 @@ def test_a_wait_that_had_closed_explains_the_event_also_after_its_buffer_time(te
 @pytest.mark.parametrize("status", ["matched", "filtered", "late", "dead"])
 def test_list_and_box_name_the_run_and_the_step(tenant: Any, status: str) -> None:
     event = decided(status)(tenant)
-    run = EventDelivery.objects.get(event=event).run
+    delivery = EventDelivery.objects.get(event=event)
+    run, wait = delivery.run, delivery.wait
     assert run is not None
+    assert wait is not None
     client, link = member_of(tenant), reverse("admin:workflows_run_change", args=[run.id])
-    for address in ("workflows_event_changelist", "workflows_event_change"):
-        args = [event.id] if address.endswith("_change") else []
-        page = client.get(reverse(f"admin:{address}", args=args)).content.decode()
-        assert link in page
-        assert f"at the step <bdi>step-{status}</bdi>" in page
+    Definition.objects.filter(id=run.definition_id).update(name="Ticket escalation")
+    pages = (reverse("admin:workflows_event_changelist"), reverse("admin:workflows_event_change", args=[event.id]))
+    deliveries = f"{reverse('admin:workflows_eventdelivery_changelist')}?status=all"
+    for name in (f"step-{status}", "Customer replies"):  # the step is not recorded yet, then it is
+        for address in (*pages, deliveries):
+            page = client.get(address).content.decode()
+            assert "Ticket escalation" in page, address
+            assert f"at “<bdi>{name}</bdi>”" in page, address
+            assert link in page or address == deliveries
+        record_steps(run, (wait.step_path, "STARTED", {"name": "Customer replies"}))
 
 
 def test_near_misses_are_shown_only_if_no_run_uses_the_event(tenant: Any) -> None:

@@ -68,7 +68,7 @@ def test_alike_key_is_listed_and_all_runs_that_wait_are_counted(tenant: Any) -> 
     assert "One open wait almost matched" in page
     assert "wait for this event type now</a>: 3." in page
     assert "SMS-1" not in page
-    assert re.search(r'title="root\.steps\[0\]">\s*<bdi>w</bdi>', page)
+    assert re.search(r'title="root\.steps\[0\]">\s*at “<bdi>w</bdi>”', page)
 
 
 def test_heading_of_near_misses_says_how_many_waits_are_still_open(tenant: Any) -> None:

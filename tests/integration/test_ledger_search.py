@@ -18,7 +18,7 @@ from tests.support.plans import conditions_of, copies, plan_of
 from tests.support.statements import sent_statements
 from workflows.admin import ledger_list
 from workflows.ledger import command_finish, command_open
-from workflows.models import Command, Event, HumanTask
+from workflows.models import Command, Definition, Event, HumanTask
 from workflows.models.fields import new_id
 from workflows.selectors import ledger_search as search
 from workflows.services.bulk.jobs import bulk_pause, bulk_resume, bulk_start, bulk_stop
@@ -114,17 +114,18 @@ def test_each_row_of_a_bulk_job_says_its_step(tenant: Any) -> None:
     assert [row.name for row in whole] == ["Pause definition"]
 
 
-def test_definition_is_shown_with_its_key_and_a_link(tenant: Any) -> None:
+def test_definition_is_shown_with_its_name_its_key_and_a_link(tenant: Any) -> None:
     """A deleted definition keeps its key in the ledger. The tenant can use the key again."""
     definition = publish(tenant, {"id": "s", "type": "state.set", "config": {"state": "DONE"}}).definition
+    Definition.objects.filter(id=definition.id).update(name="Order flow")
     for key in (definition.key, "deleted-one"):
         entry(tenant, key)
     client = member_of(tenant, role="viewer")
     with sent_statements() as sent:
         rows = client.get(f"{PAGE}?action=pause").context_data["rows"]
     page = reverse("admin:workflows_definition_change", args=[definition.id])
-    assert [(row.target.kind, row.target.name, row.target.url) for row in rows] == [
-        ("Definition", "deleted-one", ""), ("Definition", definition.key, page),
+    assert [(row.target.kind, row.target.name, row.target.note, row.target.url) for row in rows] == [
+        ("Definition", "deleted-one", "", ""), ("Definition", "Order flow", definition.key, page),
     ]  # fmt: skip
     assert len(sent) <= 12, "\n".join(sent)
 

@@ -52,7 +52,7 @@ def test_accounts_have_the_look_of_the_other_lists_and_forms(tenant: Any) -> Non
     }
     assert listed == {"": [account.pk], "active": [account.pk], "deactivated": [], "superusers": []}
     page = boss.get(ACCOUNTS).content.decode()
-    assert ("Add account" in page, 'aria-label="Accounts"' in page) == (True, True)
+    assert ("Add an account" in page, 'aria-label="Accounts"' in page) == (True, True)
     assert boss.get(ACCOUNTS, {"is_staff__exact": "1"}).status_code == 400
     addresses = [ACCOUNTS, reverse("admin:auth_user_add")]
     addresses += [reverse(f"admin:auth_user_{name}", args=[account.pk]) for name in ("change", "password_change")]

@@ -44,7 +44,7 @@ ANSWERS = {
         "“Upload to the bank” failed 9 times.",  # attempt 10 becomes overdue while the tests run
         "Attempt 10",
         "An attempt cannot be started earlier",
-        "Attempt Error At Next attempt 9 MAINTENANCE",
+        "Attempt Error At (UTC) Next attempt 9 MAINTENANCE",
         "4 earlier",
     ),
     "PAY-098": (
@@ -58,7 +58,8 @@ ANSWERS = {
         "Jonas Weber canceled this run",
         "The cancel took effect 1.7 s later",
         "Customer paid twice",
-        "”. A cancel does not undo the steps",
+        "asked to stop.” A cancel does not undo the steps",
+        "Bank confirms settlement canceled 1 h",
     ),
     "REF-311": ("Waiting", "Waiting for a person: Approve a refund of EUR 480.00", "Open the task"),
     "INV-2207": ("Waiting", "Waiting until", "The step “Before reminder 2” waits for this time"),

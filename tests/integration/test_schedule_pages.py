@@ -88,7 +88,7 @@ def test_steps_of_a_schedule(schedule: Schedule) -> None:
     author = member_of(schedule.tenant, role="author")
     assert b"This field is required" in author.post(url("pause", schedule.id), {"reason": ""}).content
     assert author.post(url("pause", schedule.id), {"reason": "a test"}).status_code == 302
-    assert "Paused: <bdi>a test</bdi>" in author.get(url("change", schedule.id)).content.decode()
+    assert "Paused: <bdi>a test.</bdi>" in author.get(url("change", schedule.id)).content.decode()
     refused = author.post(url("pause", schedule.id), {"reason": "again"}).content.decode()
     assert "SCHEDULE_PAUSED" in refused
     assert author.post(url("resume", schedule.id), {"reason": ""}).status_code == 302

@@ -1,4 +1,4 @@
-"""Scripts of the theme that a page loads, and the elements for which it needs them."""
+"""Scripts that a page loads, and the elements for which it needs them."""
 
 import re
 
@@ -9,10 +9,12 @@ USES = {
     "unfold/js/alpine/alpine.js": ALPINE,
     "unfold/js/app.js": ALPINE,
     "unfold/js/htmx/htmx.js": r"\shx-",
+    "portal/copy.js": r"\sdata-(?:copy|version)=",
+    "portal/menus.js": r'<details class="menu\b',
 }
 
 
 def wrong_scripts(html: str) -> list[str]:
-    """Return the scripts of the theme that a page loads without an element that uses them, and those that it lacks."""
+    """Return the scripts that a page loads without an element that uses them, and those that it lacks."""
     content = FRAME.sub("", html)
     return [name for name, use in USES.items() if (name in html) != bool(re.search(use, content))]

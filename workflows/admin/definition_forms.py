@@ -31,7 +31,7 @@ class DefinitionReasonForm(forms.Form):
     reason = forms.CharField(
         max_length=MAX_REASON_LENGTH,
         widget=UnfoldAdminTextInputWidget(),
-        help_text="Required. Stored in the command ledger.",
+        help_text="Stored in the command ledger.",
     )
 
 

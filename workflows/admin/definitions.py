@@ -26,6 +26,7 @@ from workflows.admin.start_choice import StartChoiceViews
 from workflows.errors import PermissionRefused, PortalError
 from workflows.models import Definition
 from workflows.selectors.definition_page import page_annotations
+from workflows.selectors.navigation import navigation_columns, navigation_of
 from workflows.selectors.versions import definition_version, definitions_version
 from workflows.services.runs.start import run_start
 from workflows.statuses import Role
@@ -89,15 +90,21 @@ class DefinitionAdmin(BundlePages, DefinitionCommandViews, DefinitionEditViews, 
         return TemplateResponse(request, "portal/form_page.html", context)
 
     def _shown_or_404(self, request: HttpRequest, pk: str) -> Definition:
-        """Return the definition. The page of a deleted definition stays, because its runs link to it."""
+        """Return the definition. The page of a deleted definition stays, because its runs link to it.
+
+        The statement also reads the counts of the navigation.
+        """
         try:
             tenant_id = actor_of(request).tenant_id
             found = Definition._base_manager.filter(tenant_id=tenant_id, id=pk).select_related("published_version")
-            definition = found.annotate(**page_annotations(tenant_id=tenant_id)).first()
+            definition = found.annotate(
+                **page_annotations(tenant_id=tenant_id), **navigation_columns(tenant_id)
+            ).first()
         except ValidationError:
             definition = None
         if definition is None:
             raise Http404(f"There is no definition {pk}.")
+        request.navigation_counts = navigation_of(vars(definition))  # type: ignore[attr-defined]
         return definition
 
 

@@ -59,7 +59,7 @@ class LabForm(forms.Form):
         " root.steps[2].body.steps[0]#4. Leave empty for the present position, or for the end of the run.",
     )
     event = forms.UUIDField(
-        label="or event",
+        label="Or event id",
         required=False,
         widget=forms.TextInput(attrs={"class": "in mono", "spellcheck": "false"}),
         help_text="The portal's id of a stored event. The expression sees `event`, like the mapping of a trigger.",
@@ -132,12 +132,12 @@ def _subject(actor: Actor, form: forms.Form) -> dict[str, Any]:
         event_id = form.fields["event"].clean(form["event"].value())
     except forms.ValidationError:
         return {}
-    run = Run.objects.filter(tenant_id=actor.tenant_id, id=run_id).only("id", "definition_key", "correlation_key")
+    runs = Run.objects.filter(tenant_id=actor.tenant_id, id=run_id).select_related("definition")
     events = Event.objects.filter(tenant_id=actor.tenant_id, id=event_id).only("id", "event_type")
     steps = RunStep.objects.filter(tenant_id=actor.tenant_id, run_id=run_id, attempt=1).order_by("projection_seq")
     rows = steps.values_list("step_path", "iteration", "step_id")[:SHOWN_STEPS] if run_id else ()
     return {
-        "run": run.first() if run_id else None,
+        "run": runs.only("correlation_key", "definition__name").first() if run_id else None,
         "event": events.first() if event_id else None,
         "steps": [(f"{at}{SEPARATOR}{loop}" if loop else at, step_id) for at, loop, step_id in rows],
     }

@@ -110,7 +110,7 @@ class RequiredReasonForm(forms.Form):
     reason = forms.CharField(
         max_length=2000,
         widget=UnfoldAdminTextInputWidget(),
-        help_text="Required. Stored in the command ledger and in Temporal.",
+        help_text="Stored in the command ledger and in Temporal.",
     )
 
 

@@ -131,28 +131,28 @@ STEPS: dict[str, IncidentStep] = {
         "Mark as resolved", ResolveForm, change.incident_resolve, "{incident} is resolved in version {version}.",
     ),
     "reopen": IncidentStep(
-        "Reopen", "The incident needs attention again. No run changes.", "Reopen", IncidentForm, change.incident_reopen,
-        "{incident} is reopened.",
+        "Reopen", "The incident needs attention again. No run changes.",
+        "Reopen the incident", IncidentForm, change.incident_reopen, "{incident} is reopened.",
     ),
     "close": IncidentStep(
-        "Close", "The incident leaves the list. A later failure opens it again. No run changes.", "Close",
-        IncidentForm, change.incident_close, "{incident} is closed.",
+        "Close", "The incident leaves the list. A later failure opens it again. No run changes.",
+        "Close the incident", IncidentForm, change.incident_close, "{incident} is closed.",
     ),
     "note": IncidentStep("Write a note about", "Every member sees the note.", "Save the note", NoteForm,
         change.incident_note, "The note about {incident} is saved.",
     ),
     "merge": IncidentStep(
         "Merge", "The other incident shows and counts these failures, and later ones of this cause. A merge can be "
-        "undone: separate the two.", "Merge", MergeForm, combine.incident_merge,
+        "undone: separate the two.", "Merge the incidents", MergeForm, combine.incident_merge,
         "The failures now belong to {incident}.",
     ),
     "separate": IncidentStep(
         "Separate", "The incident takes its own failures, and later ones of its cause, out of the other incident.",
-        "Separate", IncidentForm, combine.incident_separate, "{incident} has its own failures again.",
+        "Separate the incident", IncidentForm, combine.incident_separate, "{incident} has its own failures again.",
     ),
     "split": IncidentStep(
         "Split", "Failures whose message contains the text get an incident of their own, also later ones. Of the "
-        "failures so far, the newest 10,000 are moved.", "Split", SplitForm, combine.incident_split,
+        "failures so far, the newest 10,000 are moved.", "Split the incident", SplitForm, combine.incident_split,
         "{incident} has the failures with this text.",
     ),
 }  # fmt: skip

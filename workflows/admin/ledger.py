@@ -90,8 +90,8 @@ class NotificationAdmin(TenantAdmin):
     change_list_template = ROW_LIST
     list_about = "Messages of the portal and of your runs to you. Only you see them."
     list_empty = "You have no message. A definition, a bulk job or an auto-pause can send you one."
-    exclude = ("tenant", "user", "run", "idempotency_key", "title", "created_at")
-    readonly_fields = ("created_label", "run_link", "owner_label")
+    fields = ("severity_label", "body", "link", "created_label", "run_link", "owner_label")
+    readonly_fields = ("severity_label", "created_label", "run_link", "owner_label")
     list_select_related = ("run__definition",)
     ordering = ("-created_at",)
 

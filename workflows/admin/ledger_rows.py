@@ -145,8 +145,8 @@ def _definitions(keys: set[str], tenant_id: uuid.UUID) -> dict[str, LedgerTarget
     """Return the definitions with these keys. A deleted definition has no page, so it is not among them."""
     found = Definition.objects.filter(tenant_id=tenant_id, key__in=keys, deleted_at__isnull=True)
     return {
-        key: LedgerTarget("Definition", key, url=reverse("admin:workflows_definition_change", args=[definition]))
-        for key, definition in found.values_list("key", "id")
+        key: LedgerTarget("Definition", name, key, reverse("admin:workflows_definition_change", args=[definition]))
+        for key, name, definition in found.values_list("key", "name", "id")
     }
 
 

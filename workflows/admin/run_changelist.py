@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
 from django.db import OperationalError
-from django.db.models import Q, QuerySet
+from django.db.models import Case, F, OuterRef, Q, QuerySet, Subquery, When
 from django.http import HttpRequest
 
 from workflows.admin.base import actor_of
@@ -35,17 +35,18 @@ from workflows.admin.run_filters import (
 from workflows.database_errors import is_canceled
 from workflows.engine.definition import parse_definition
 from workflows.errors import unknown_name
-from workflows.models import Definition, Run
+from workflows.models import Definition, DefinitionVersion, Run
 from workflows.models.statements import statement_limit
 from workflows.outline.nodes import nodes_of
 from workflows.redaction import rules_in
+from workflows.selectors.navigation import navigation_columns, navigation_of
 from workflows.selectors.run_list import ENDED_SHOWN_STATUSES, SHOWN_STATUSES, StatusCounts, shown_status_counts
 from workflows.selectors.run_rows import run_rows, runs_explained
 from workflows.selectors.run_search import exact_first, runs_by_range
 from workflows.selectors.run_values import (
     SearchPath,
     runs_sorted_by_value,
-    search_paths_of,
+    search_paths_in,
     value_order,
     values_of_runs,
 )
@@ -89,9 +90,13 @@ class RunChangeList(CheckedChangeList):
     def get_filters(self, request: HttpRequest) -> Any:
         self.tenant_id = actor_of(request).tenant_id
         key = request.GET.get("definition", "")
-        self.definitions = definition_names(self.tenant_id)
-        choices = Choices(self.definitions, steps_to_choose(self.tenant_id, key, request.GET.get("version", "")))
-        self.form = RunListForm(request.GET, search_paths_of(actor_of(request), key), choices)
+        definitions = definitions_to_choose(self.tenant_id, key, request.GET.get("version", ""))
+        if definitions:
+            request.navigation_counts = navigation_of(vars(definitions[0]))  # type: ignore[attr-defined]
+        self.definitions = {row.key: row.name for row in sorted(definitions, key=lambda row: row.name.casefold())}
+        chosen = next((row for row in definitions if row.key == key), None)
+        choices = Choices(self.definitions, _steps(chosen))
+        self.form = RunListForm(request.GET, _paths(request, chosen), choices)
         self.problems = dict(self._problems(request))
         is_active = any(value not in (None, "") for value in self.form.cleaned_data.values())
         return [], False, {}, False, is_active
@@ -180,26 +185,39 @@ class RunChangeList(CheckedChangeList):
         return list(names) if not order.startswith("-") else [_reversed(name) for name in names]
 
 
-def definition_names(tenant_id: uuid.UUID) -> dict[str, str]:
-    """Return the names of the definitions by key, of at most one more than the form offers as a list."""
-    rows = Definition.objects.filter(tenant_id=tenant_id).order_by("name")
-    return dict(rows.values_list("key", "name")[: MOST_DEFINITIONS + 1])
+def definitions_to_choose(tenant_id: uuid.UUID, key: str, version: str) -> list[Definition]:
+    """Return the chosen definition and the others by name, at most one more than the form offers as a list.
 
-
-def steps_to_choose(tenant_id: uuid.UUID, key: str, version: str) -> dict[str, str] | None:
-    """Return the titles of the steps of a definition by path, or None without a definition.
-
-    `version` is the chosen version. Without one, the steps are those of the published version.
+    The chosen definition has the text of the chosen version, or else of the published one, as `text`. Each row has the
+    counts of the navigation, which the database reads once. Cost: one statement.
     """
-    if not key or "\x00" in key:
-        return None
-    own = Definition.objects.filter(tenant_id=tenant_id, key=key)
-    if version.isascii() and version.isdecimal() and len(version) < 10:
-        texts = own.filter(versions__version=int(version)).values_list("versions__canonical_text", flat=True)
-    else:
-        texts = own.values_list("published_version__canonical_text", flat=True)
-    text = texts.first()
+    rows = Definition.objects.filter(tenant_id=tenant_id).only("key", "name", "search_paths").order_by("name")
+    rows = rows.annotate(**navigation_columns(tenant_id))
+    if key and "\x00" not in key:
+        text: Any = F("published_version__canonical_text")
+        if version.isascii() and version.isdecimal() and len(version) < 10:
+            versions = DefinitionVersion.objects.filter(
+                tenant_id=tenant_id, definition=OuterRef("pk"), version=int(version)
+            )
+            text = Subquery(versions.values("canonical_text")[:1])
+        rows = rows.annotate(text=Case(When(key=key, then=text))).order_by(
+            Case(When(key=key, then=0), default=1), "name"
+        )
+    return list(rows[: MOST_DEFINITIONS + 1])
+
+
+def _steps(definition: Definition | None) -> dict[str, str] | None:
+    """Return the titles of the steps of the chosen definition by path, or None without a definition."""
+    text = getattr(definition, "text", None)
     return None if text is None else {node.path: node.title for node in nodes_of(parse_definition(text))}
+
+
+def _paths(request: HttpRequest, definition: Definition | None) -> list[SearchPath]:
+    """Return the search paths of the chosen definition whose values the member may see."""
+    if definition is None or not actor_of(request).sees_payloads:
+        return []
+    rules = rules_in(request.tenant)  # type: ignore[attr-defined]
+    return search_paths_in(definition.id, definition.search_paths, rules)
 
 
 def _reversed(name: str) -> str:

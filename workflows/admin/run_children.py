@@ -30,7 +30,8 @@ def children_content(run: Run, total: Count, query: QueryDict, nodes: Mapping[st
     part = part if part in numbers else first
     if part != ALL:
         children = children.filter(status__in=STATUSES[part])
-    shown = children.defer("input", "output").order_by("created_at", "id")
+    shown = children.select_related("definition").defer("input", "output", "definition__draft_text")
+    shown = shown.order_by("created_at", "id")
     page = keyset_page(shown, at=query.get("children", ""))
     chips = [
         {

@@ -110,7 +110,7 @@ class BackfillForm(forms.Form):
         initial=ScheduleOverlap.BUFFER_ALL,
         widget=UnfoldAdminSelectWidget(),
     )
-    reason = forms.CharField(max_length=2000, widget=text_input(), help_text="Required. Stored in the command ledger.")
+    reason = forms.CharField(max_length=2000, widget=text_input(), help_text="Stored in the command ledger.")
 
     def __init__(self, *args: Any, **fields: Any) -> None:
         super().__init__(*args, **fields)

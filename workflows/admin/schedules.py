@@ -93,7 +93,7 @@ class ScheduleAdmin(AuthorPages):
 
     @display(description="Definition", ordering="definition__key")
     def definition_label(self, row: Schedule) -> str:
-        return row.definition.key
+        return row.definition.name
 
     @display(description="Times")
     def times_label(self, row: Schedule) -> str:
@@ -242,7 +242,7 @@ class ScheduleAdmin(AuthorPages):
             else:
                 messages.info(request, "The request is accepted. The page shows its effect.")
                 return HttpResponseRedirect(self._row_url(row))
-        title = f"{verb} {row} of {row.definition.key}"
+        title = f"{verb} {row} of {row.definition.name}"
         context = self.page_context(
             request, title, form=form, back=self._row_url(row), button=f"{verb} the schedule", note=note,
             why_not=role_problem(actor_of(request), needs, to=f"{verb.lower()} a schedule"),

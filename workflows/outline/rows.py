@@ -11,6 +11,7 @@ from workflows.outline.bars import WAITS, StepRow, bar_of, busy_spans, end_of
 from workflows.outline.loops import LoopCounts, LoopView
 from workflows.outline.nodes import BRANCH, LOOP, TRY, Node, nodes_of
 from workflows.outline.states import (
+    CANCELED,
     CAUGHT,
     CURRENT,
     FAILED,
@@ -223,7 +224,7 @@ def _loop_view(node: Node, steps: RunSteps, *, is_failed_only: bool) -> LoopView
 
 
 def _note(node: Node, state: str, rows: Sequence[StepRow], loop: LoopView | None) -> str:
-    if state in (NOT_TAKEN, NOT_REACHED):
+    if state in (NOT_TAKEN, NOT_REACHED) or (state == CANCELED and loop is None):
         return state.replace("_", " ")
     if loop is not None:
         caught = len(loop.counts.failed)

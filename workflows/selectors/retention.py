@@ -97,8 +97,8 @@ class RetentionFacts:
 def retention_facts(*, tenant_id: uuid.UUID, ledger_before: datetime) -> RetentionFacts:
     """Return the rows of the page. `ledger_before`: older rows of the ledger are deleted. Cost: four statements."""
     holds = list(
-        RunHold.objects.select_related("run")
-        .defer("run__input", "run__output", "run__error")
+        RunHold.objects.select_related("run__definition")
+        .defer("run__input", "run__output", "run__error", "run__definition__draft_text")
         .filter(tenant_id=tenant_id)
         .order_by("-held_at")[: SHOWN_HOLDS + 1]
     )

@@ -265,9 +265,10 @@ def _annotated() -> QuerySet[Any]:
     values = RunValue.objects.filter(**own, run=OuterRef("pk"))
     # The engine opens one wait at a time. A closed run has no open wait.
     waits = RunWait.objects.filter(**own, run=OuterRef("pk"), status=WaitStatus.WAITING).order_by("-opened_at", "-id")
-    return Run.objects.select_related(
-        "tenant", "event", "definition__published_version", "definition_version", "parent_run"
-    ).annotate(
+    runs = Run.objects.select_related(
+        "tenant", "event", "definition__published_version", "definition_version", "parent_run__definition"
+    )
+    return runs.defer("parent_run__definition__draft_text").annotate(
         ending_id=Subquery(_endings(**own, run=OuterRef("pk")).values("id")[:1]),
         open_wait_id=Subquery(waits.values("id")[:1]),
         open_wait_kind=Subquery(waits.values("kind")[:1]),

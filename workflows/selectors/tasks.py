@@ -16,6 +16,9 @@ PAGE = 50
 MINE, UNCLAIMED, ALL, CLOSED = "mine", "unclaimed", "all", "closed"
 PARTS = (MINE, UNCLAIMED, ALL, CLOSED)
 DECISIONS, DUE_SOON = "decisions", "hour"
+_UNREAD = (
+    "context_data", "form_schema", "response", "run__input", "run__output", "run__error", "run__definition__draft_text",
+)  # fmt: skip
 
 
 def inbox_page(
@@ -31,8 +34,8 @@ def inbox_page(
 
     `at` is the position of an earlier page. Cost: one statement on an index, and one more for tasks without a due time.
     """
-    tasks = HumanTask.objects.filter(tenant_id=tenant_id).select_related("run", "claimed_by")
-    tasks = tasks.defer("context_data", "form_schema", "response", "run__input", "run__output", "run__error")
+    tasks = HumanTask.objects.filter(tenant_id=tenant_id).select_related("run__definition", "claimed_by")
+    tasks = tasks.defer(*_UNREAD)
     tasks = _filtered(tasks, only_decisions=only_decisions, only_due_soon=only_due_soon)
     if part == CLOSED:
         tasks = tasks.exclude(status__in=OPEN_TASK_STATUSES).order_by("-created_at", "-id")

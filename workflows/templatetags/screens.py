@@ -1,6 +1,7 @@
 """Template tags of the parts that all screens share. Source: docs/reference/screens.md#look"""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from django import template
@@ -92,6 +93,12 @@ def tone(kind: str, value: str) -> str:
     return f"c-{MARKS[kind][value].tone}"
 
 
+@register.filter
+def status_word(value: str, kind: str) -> str:
+    """Return the word of a status."""
+    return MARKS[kind][value].word
+
+
 @register.simple_tag
 def outcome_chip(value: str, job: BulkJob) -> SafeString:
     """Render the icon and the word of an outcome. In a preview, an eligible run is a run that will get the request."""
@@ -113,6 +120,42 @@ def breakable(text: Any, after: str) -> SafeString:
     signs = re.escape(after)
     parts = re.split(rf"(?<=[{signs}])(?![{signs}])", str(text))
     return format_html_join(mark_safe("<wbr>"), "{}", ((part,) for part in parts))
+
+
+@register.filter
+def sentence(text: Any) -> str:
+    """Return a text with a full stop at its end. Texts of people and of other systems often have one already."""
+    shown = str(text).rstrip()
+    return shown if shown.endswith((".", "!", "?", "…")) else f"{shown}."
+
+
+@register.filter
+def quoted(text: Any) -> str:
+    """Return a text of a person in quotes, as the end of a sentence: `“Paid twice.”` or `“paid twice”.`"""
+    shown = str(text).rstrip()
+    return f"“{shown}”" if sentence(shown) == shown else f"“{shown}”."
+
+
+@register.filter
+def code_marks(text: Any) -> SafeString:
+    """Render the parts of a text between backticks as code. Texts of actions and of forms mark names in this way."""
+    shown = str(text)
+    parts = shown.split("`")
+    if isinstance(shown, SafeString) or len(parts) % 2 == 0:  # markup, or a backtick without a partner
+        return format_html("{}", shown)
+    return format_html_join("", "{}{}", _coded(parts))
+
+
+def _coded(parts: list[str]) -> Iterator[tuple[str, SafeString | str]]:
+    for place in range(0, len(parts), 2):
+        code = parts[place + 1] if place + 1 < len(parts) else ""
+        yield parts[place], format_html("<code>{}</code>", code) if code else ""
+
+
+@register.filter
+def with_article(noun: Any) -> str:
+    """Return a noun with its indefinite article: `a schedule`, `an event type`."""
+    return f"{'an' if str(noun)[:1] in 'aeiou' else 'a'} {noun}"
 
 
 @register.filter

@@ -13,7 +13,7 @@ from typing import Any
 
 from workflows.errors import InputInvalid
 from workflows.models import BulkJob
-from workflows.statuses import BulkOutcome
+from workflows.statuses import BulkOutcome, RunStatus
 
 MOST_WITHOUT_FILTER = 100
 ALL_RUNS = "all runs of the tenant"
@@ -70,10 +70,15 @@ def selection_in_words(job: BulkJob) -> str:
             name = name[:-2]
             conditions[name] = [" ".join([*conditions.get(name, []), *map(str, values)])]
         else:
-            prefix = "INC-" if name == "incident" else ""
-            conditions[name] = [f"{prefix}{value}" for value in (values if isinstance(values, list) else [values])]
+            conditions[name] = [_word(name, value) for value in (values if isinstance(values, list) else [values])]
     texts = [f"{WORDS.get(name, f'{name} is')} {' or '.join(values)}" for name, values in conditions.items()]
     return ", and ".join(texts) or ALL_RUNS
+
+
+def _word(name: str, value: Any) -> str:
+    if name == "status" and value in RunStatus.values:
+        return RunStatus(value).label.lower()
+    return f"INC-{value}" if name == "incident" else str(value)
 
 
 def refuse_unintended_all(selection: dict[str, Any], number: int, *, all_runs: bool) -> None:

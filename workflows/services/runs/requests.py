@@ -47,7 +47,8 @@ def run_find(*, actor: Actor, run_id: uuid.UUID) -> Run:
     Errors: NotFound RUN_NOT_FOUND, or RUN_DELETED if retention has deleted the run. A run of another tenant counts as
     not found.
     """
-    run = Run.objects.select_related("definition").filter(tenant_id=actor.tenant_id, id=run_id).first()
+    runs = Run.objects.select_related("definition__published_version")
+    run = runs.filter(tenant_id=actor.tenant_id, id=run_id).first()
     if run is None:
         raise run_not_found(tenant_id=actor.tenant_id, run_id=run_id)
     return run

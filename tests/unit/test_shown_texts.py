@@ -1,0 +1,35 @@
+"""Texts of people, actions and forms on pages: full stops, quotes, code and articles."""
+
+import pytest
+from django.utils.html import format_html
+
+from workflows.templatetags.screens import code_marks, quoted, sentence, with_article
+
+
+@pytest.mark.parametrize(
+    ("text", "as_sentence", "in_quotes"),
+    [
+        ("paid twice", "paid twice.", "“paid twice”."),
+        ("Paid twice.", "Paid twice.", "“Paid twice.”"),
+        ("Paid twice? ", "Paid twice?", "“Paid twice?”"),
+    ],
+)
+def test_text_ends_with_one_full_stop(text: str, as_sentence: str, in_quotes: str) -> None:
+    assert (sentence(text), quoted(text)) == (as_sentence, in_quotes)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("`at` sets <b>", "<code>at</code> sets &lt;b&gt;"),
+        ("sent as `text` or `<html>`.", "sent as <code>text</code> or <code>&lt;html&gt;</code>."),
+        ("one ` alone", "one ` alone"),
+        (format_html("<b>{}</b>", "`x`"), "<b>`x`</b>"),
+    ],
+)
+def test_names_between_backticks_are_code(text: str, shown: str) -> None:
+    assert code_marks(text) == shown
+
+
+def test_nouns_have_their_article() -> None:
+    assert [with_article(noun) for noun in ("schedule", "event type")] == ["a schedule", "an event type"]
