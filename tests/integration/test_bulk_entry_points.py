@@ -229,7 +229,7 @@ def test_job_page_posts_requests_and_stop_asks_for_confirmation(tenant: Any, can
         "sends no more requests" in client.get(reverse("admin:workflows_bulkjob_stop", args=[job.id])).content.decode()
     )
     assert reload_job(job).state == "paused"
-    assert "data-live-moment>The job continues.<" in step("resume")
+    assert "data-live-moment><bdi>The job continues.<" in step("resume")
     assert "The job is stopped." in step("stop")
     assert "BULK_JOB_STATE" in step("resume")
     assert (reload_job(job).state, item_counts(job)) == ("stopped", {"stopped": 3})

@@ -7,16 +7,18 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from django.db.models import Count, F
+from django.db.models import Case, Count, F, Q, Value, When
 
 from workflows.models import BulkItem, BulkJob, Run
+from workflows.selectors.runs_in_the_way import open_or_succeeded_since
 from workflows.services.runs.replay_rules import (
     CHUNK,
     MAX_NAMED,
     RepeatedAction,
     executed_actions,
-    runs_in_the_way,
+    runs_of_key,
 )
 from workflows.statuses import BulkItemState, ReplayVersion, RunStatus
 
@@ -66,14 +68,15 @@ def replay_facts_of_job(job: BulkJob) -> ReplayFacts:
 
 
 def replay_facts_of_run(run: Run) -> ReplayFacts:
-    """Return the facts about the replay of one run. Cost: six statements."""
-    facts = _facts(run.tenant_id, [run.id])
-    in_the_way = list(runs_in_the_way(run)[:MAX_NAMED])
-    replays = Run.objects.filter(tenant_id=run.tenant_id, replay_of=run).exclude(
-        id__in=[other.id for other in in_the_way]
+    """Return the facts about the replay of one run. Cost: five statements."""
+    is_in_the_way = Case(When(open_or_succeeded_since(run.created_at), then=Value(True)), default=Value(False))
+    found = runs_of_key(run).annotate(is_in_the_way=is_in_the_way).filter(Q(is_in_the_way=True) | Q(replay_of=run))
+    rows: list[Any] = list(found.order_by("-is_in_the_way", "-created_at", "-id")[: 2 * MAX_NAMED])
+    return replace(
+        _facts(run.tenant_id, [run.id]),
+        in_the_way=[row for row in rows if row.is_in_the_way][:MAX_NAMED],
+        others=[row for row in rows if not row.is_in_the_way][:MAX_NAMED],
     )
-    newest = replays.only("id", "status", "version", "created_at").order_by("-created_at", "-id")
-    return replace(facts, in_the_way=in_the_way, others=list(newest[:MAX_NAMED]) if facts.replayed else [])
 
 
 def replay_has_succeeded(job: BulkJob) -> bool:
