@@ -25,7 +25,8 @@ REDIS_DATABASE = "7"
 class StreamDriver:
     def __init__(self, redis_url: str, name: str) -> None:
         self.url = redis_url.rsplit("/", 1)[0] + "/" + REDIS_DATABASE
-        self.redis: Any = redis.Redis.from_url(self.url)
+        self.clients: list[redis.Redis] = []
+        self.redis: Any = self._kept(redis.Redis.from_url(self.url))
         self.names = StreamNames(f"events-{name}", "portal", f"dead-{name}")
         self.processes: list[subprocess.Popen[bytes] | ForkedProgram] = []
 
@@ -40,11 +41,15 @@ class StreamDriver:
 
     def consumer(self, name: str = "one", *, stop: threading.Event | None = None, **limits: Any) -> EventStream:
         chosen = {"batch": 10, "claim_seconds": 60, "max_deliveries": 3, "keep_seconds": 0, **limits}
-        group = StreamGroup(stream_client(self.url), self.names, name)
-        return EventStream(group=group, limits=StreamLimits(**chosen), stop=stop or threading.Event())
+        return EventStream(group=self.group(name), limits=StreamLimits(**chosen), stop=stop or threading.Event())
 
     def group(self, name: str = "one") -> StreamGroup:
-        return StreamGroup(stream_client(self.url), self.names, name)
+        return StreamGroup(self._kept(stream_client(self.url)), self.names, name)
+
+    def _kept(self, client: redis.Redis) -> redis.Redis:
+        """Return the client. `close` closes it, because a socket that is left open is an error in a later test."""
+        self.clients.append(client)
+        return client
 
     def read_as(self, consumer: str, count: int = 10) -> list[str]:
         """Read entries and do not acknowledge them, as a consumer that dies after the read. Return the entry ids."""
@@ -103,7 +108,8 @@ class StreamDriver:
         for process in self.processes:
             process.kill()
             process.wait(60)
-        self.redis.close()
+        for client in self.clients:
+            client.close()
 
 
 def stored_event_ids(tenant: Any) -> list[str]:
