@@ -161,7 +161,7 @@ class EventSource(TextChoices):
     CELERY = "celery", "Celery task"
     STREAM = "stream", "Redis stream"
     OUTBOX = "outbox", "Outbox"
-    ADMIN = "admin", "Admin"
+    ADMIN = "admin", "Portal page"
     SCHEDULE = "schedule", "Schedule"
 
 
@@ -287,7 +287,7 @@ class ReplayVersion(TextChoices):
 
 
 class CommandSource(TextChoices):
-    ADMIN = "admin", "Admin"
+    ADMIN = "admin", "Portal page"
     API = "api", "API"
     CLI = "cli", "Command line"
     SYSTEM = "system", "System"

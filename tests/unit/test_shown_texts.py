@@ -1,8 +1,9 @@
-"""Texts of people, actions and forms on pages: full stops, quotes, code and articles."""
+"""Texts of people, actions and forms on pages: full stops, quotes, code, articles and words of sources."""
 
 import pytest
 from django.utils.html import format_html
 
+from workflows.statuses import CommandSource, EventSource, Role
 from workflows.templatetags.screens import code_marks, quoted, sentence, with_article
 
 
@@ -33,3 +34,8 @@ def test_names_between_backticks_are_code(text: str, shown: str) -> None:
 
 def test_nouns_have_their_article() -> None:
     assert [with_article(noun) for noun in ("schedule", "event type")] == ["a schedule", "an event type"]
+
+
+def test_no_source_has_the_word_of_a_role() -> None:
+    """A source is shown beside a person, so the word "Admin" would look like the person's role."""
+    assert not {*EventSource.labels, *CommandSource.labels} & set(Role.labels)
