@@ -11,7 +11,8 @@ from ingress.dispatch.routing import event_route
 from tests.support.events import open_wait, receive
 from tests.support.factories import make_run
 from tests.support.members import member_of
-from workflows.models import Event, EventDelivery, EventKey, Tenant
+from tests.support.plans import copies, no_sorts, rows_read
+from workflows.models import Event, EventDelivery, EventKey, Run, RunWait, Tenant
 from workflows.redaction import compiled, rules_of
 from workflows.selectors.near_misses import NearMiss, WaitNearMisses, wait_deliveries, wait_near_misses
 from workflows.statuses import DeliveryStatus
@@ -46,7 +47,7 @@ def test_events_that_almost_reached_a_wait_are_in_the_order_of_their_likeness(
         near_misses = near_misses_of(wait)
     found = near_misses.rows
     assert keys_of(found) == ["TCK-4471", "tck-4471", "TCK-4417", "TCK-4472", ""]
-    assert near_misses.others == 47  # of the 50 newest events, three are near misses, and two were found by their keys
+    assert (near_misses.unlike, near_misses.cut_at) == (47, 50)  # two older near misses were found by their keys
     assert [near.why for near in found] == [
         "Same key, but the filter channel equals mail does not match",
         "Only upper and lower case differ",
@@ -58,19 +59,51 @@ def test_events_that_almost_reached_a_wait_are_in_the_order_of_their_likeness(
     assert near_misses_of(wait, sees_payloads=False).rows[0].why == "Same key"
 
 
-def test_key_that_is_not_alike_is_only_counted(tenant: Any) -> None:
+def test_events_that_are_no_near_misses_are_only_counted(tenant: Any) -> None:
     wait = open_wait(tenant, key="TCK-4417")
     address = reverse("admin:workflows_run_change", args=[wait.run_id])
     page = member_of(tenant).get(address).content.decode()
-    assert "No event with a similar key was received since the wait opened." in page
-    assert "No other event of this type was received either." in page
-    for key in ("SMS-1", "TCK-9821"):
+    assert "No near miss was found." in page
+    assert "No other event of this type was received in this time." in page
+    open_wait(tenant, key="TCK-4418")
+    for key in ("SMS-1", "TCK-9821", "TCK-4418", "TCK-4419", "TCK-4471"):
         receive(tenant, workflow_correlation_key=key)
+    used = Event.objects.filter(tenant=tenant, correlation_key__in=["TCK-4419", "TCK-4471"])
+    assert used.update(outcome="delivered") == 2
     found = near_misses_of(wait)
-    assert (found.rows, found.others) == ([], 2)
+    assert (found.rows, found.used, found.of_other_runs, found.unlike, found.cut_at) == ([], 2, 1, 2, 0)
     page = member_of(tenant).get(address).content.decode()
     assert "SMS-1" not in page
-    assert re.search(r"Events of this type</a>\s+with other keys: 2\.", page)
+    counts = "2 used by a run, 1 with the key of another run, 2 with another key"
+    assert re.search(rf"Other\s+<a [^>]+>events of this type</a>:\s+{counts}\.", page)
+    assert "No other event of this type" not in page
+
+
+def test_counted_events_are_the_newest_of_the_type(tenant: Any) -> None:
+    wait = open_wait(tenant, key="TCK-4417")
+    for number in range(51):
+        receive(tenant, workflow_correlation_key=f"OTHER-{number}")
+    Event.objects.filter(tenant=tenant).exclude(correlation_key="OTHER-0").update(outcome="delivered")
+    Event.objects.filter(tenant=tenant, correlation_key="OTHER-0").update(outcome="unmatched")
+    page = member_of(tenant).get(reverse("admin:workflows_run_change", args=[wait.run_id])).content.decode()
+    assert re.search(r"Among the 50 newest\s+<a [^>]+>events of this type</a>:\s+50 used by a run\.", page)
+
+
+def test_number_of_rows_that_are_read_does_not_grow_with_the_tables(tenant: Any) -> None:
+    wait, other = open_wait(tenant, key="TCK-4417"), open_wait(tenant, key="OTHER-0")
+    event = receive(tenant, workflow_correlation_key="OTHER-0")
+    delivery = EventDelivery.objects.create(
+        tenant=tenant, event=event, wait=other, run=other.run, kind="wait", status=DeliveryStatus.MATCHED
+    )
+    copies(
+        event, 3_000, event_id="'e-' || n", correlation_key="'OTHER-' || n", received_at="now() + n * interval '1 ms'"
+    )
+    copies(other, 3_000, step_path="'root.steps[' || n || ']'", correlation_key="'OTHER-' || n")
+    copies(delivery, 3_000, event_id="gen_random_uuid()", wait_id="gen_random_uuid()")
+    for table in (Event, RunWait, EventDelivery, Run):
+        with no_sorts():
+            assert rows_read(tenant, lambda: near_misses_of(wait), table._meta.db_table) < 500, table
+    assert (near_misses_of(wait).of_other_runs, near_misses_of(wait).used) == (50, 0)
 
 
 def test_event_with_the_key_of_the_wait_says_why_it_has_no_delivery(tenant: Any) -> None:
@@ -139,7 +172,7 @@ def test_unmatched_event_without_a_key_is_found_by_its_misspelled_type(tenant: A
     assert [(near.event_id, near.key, near.why) for near in near_misses.rows] == [
         (ids["REPLID"], (), "The event has no key, and the type is REPLID. One character is missing"),
     ]
-    assert near_misses.others == 0
+    assert near_misses.others_text == ""
 
 
 def test_hidden_key_is_not_compared(tenant: Any) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
+from django.db.models import Case, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models.lookups import IsNull
 
 from workflows.event_outcomes import IN_PROGRESS
 from workflows.event_redaction import EventRedaction
@@ -54,17 +55,27 @@ class NearMiss:
 
 @dataclass(frozen=True)
 class WaitNearMisses:
-    """Events that almost reached a wait, and the number of newest events of this type whose keys are not alike.
+    """Events that almost reached a wait, and the numbers of the other events of its type.
 
-    At most `READ_EVENTS` events are compared, so `others` can be smaller than the number of such events.
+    Only the newest events of the type are counted. `cut_at` is their number if there can be older ones, else 0. `used`
+    are events that a run has, `of_other_runs` have the key of a wait of another run, and `unlike` have any other key.
     """
 
     rows: list[NearMiss]
-    others: int
+    used: int
+    of_other_runs: int
+    unlike: int
+    cut_at: int
 
     @property
     def others_text(self) -> str:
-        return f"{READ_EVENTS} or more" if self.others >= READ_EVENTS else str(self.others)
+        """Return the numbers of the other events as a list, or an empty text if there are none."""
+        parts = (
+            (self.used, "used by a run"),
+            (self.of_other_runs, "with the key of another run"),
+            (self.unlike, "with another key"),
+        )
+        return ", ".join(f"{count} {what}" for count, what in parts if count)
 
 
 def wait_deliveries(wait: RunWait) -> list[EventDelivery]:
@@ -96,12 +107,22 @@ def wait_near_misses(
     if not wait.event_name:
         return None
     delivered = {delivery.event_id for delivery in deliveries}
-    compared = [_compared(event, wait, rules) for event in _candidates(wait) if event.id not in delivered]
-    alike = [pair for pair in compared if pair[0] != UNLIKE]
+    events = list(_candidates(wait))
+    free = [event for event in events if event.id not in delivered and not (event.is_used or event.is_of_other_run)]
+    compared = {event.id: _compared(event, wait, rules) for event in free}
+    alike = [pair for pair in compared.values() if pair[0] != UNLIKE]
     alike.sort(key=lambda pair: (pair[0], -pair[1].received_at.timestamp()))
     found = [_refused(delivery, rules, sees_payloads) for delivery in deliveries]
-    others = sum(rank == UNLIKE and near.event_type == wait.event_name for rank, near in compared)
-    return WaitNearMisses([*found, *(near for _, near in alike)][:NEAR_MISSES], others)
+    # The events that were read by their keys can be older. The count of one span of time has one meaning.
+    of_type = sorted((event for event in events if event.event_type == wait.event_name), key=lambda e: e.received_at)
+    newest = [event for event in of_type[-READ_EVENTS:] if event.id not in delivered]
+    return WaitNearMisses(
+        rows=[*found, *(near for _, near in alike)][:NEAR_MISSES],
+        used=sum(event.is_used for event in newest),
+        of_other_runs=sum(event.is_of_other_run and not event.is_used for event in newest),
+        unlike=sum(event.id in compared and compared[event.id][0] == UNLIKE for event in newest),
+        cut_at=READ_EVENTS if len(of_type) >= READ_EVENTS else 0,
+    )
 
 
 def _refused(delivery: EventDelivery, rules: Rules, sees_payloads: bool) -> NearMiss:
@@ -117,11 +138,11 @@ def _refused(delivery: EventDelivery, rules: Rules, sees_payloads: bool) -> Near
     )
 
 
-def _candidates(wait: RunWait) -> QuerySet[Event]:
+def _candidates(wait: RunWait) -> QuerySet[Any]:
     """Return the newest events of this type, and events whose key is that of the wait or a variant of it.
 
     The newest unmatched events of all types are read too: without a key, only the type shows what the sender meant.
-    Events for which another run waits, or waited, are left out. The others have `is_of_open_run`.
+    Each event has `is_used`, `is_of_other_run` (another run waits, or waited, for its key) and `is_of_open_run`.
     """
     since = wait.opened_at - NEAR_MISS_SPAN
     events = Event.objects.filter(tenant_id=wait.tenant_id, event_type=wait.event_name, received_at__gte=since)
@@ -148,17 +169,22 @@ def _candidates(wait: RunWait) -> QuerySet[Event]:
     open_runs = Run.objects.filter(
         tenant_id=wait.tenant_id, correlation_key=OuterRef("correlation_key"), status__in=OPEN_RUN_STATUSES
     ).exclude(correlation_key="")
+    ids = newest.union(alike, of_other_types, unmatched.values("id")[:READ_EVENTS])
+    has_outcome = Q(outcome__in=[EventOutcome.DELIVERED, EventOutcome.PARTLY_DELIVERED])
     return (
         Event.objects.only(*_FIELDS)
-        .filter(
-            tenant_id=wait.tenant_id,
-            id__in=newest.union(alike, of_other_types, unmatched.values("id")[:READ_EVENTS]),
+        .filter(tenant_id=wait.tenant_id, id__in=ids)
+        .annotate(
+            is_used=Case(When(has_outcome, then=True), default=_has_row(reached)),
+            is_of_other_run=Case(When(correlation_key=wait.correlation_key, then=False), default=_has_row(of_others)),
+            is_of_open_run=_has_row(open_runs.exclude(id=wait.run_id)),
         )
-        .exclude(outcome__in=[EventOutcome.DELIVERED, EventOutcome.PARTLY_DELIVERED])
-        .exclude(Exists(reached))
-        .exclude(Exists(of_others), ~Q(correlation_key=wait.correlation_key))
-        .annotate(is_of_open_run=Exists(open_runs.exclude(id=wait.run_id)))
     )
+
+
+def _has_row(rows: QuerySet[Any]) -> IsNull:
+    """Return True for an event if the query has a row. PostgreSQL could read the whole table to answer `Exists`."""
+    return IsNull(Subquery(rows.values("id")[:1]), False)
 
 
 def _compared(event: Any, wait: RunWait, rules: Rules) -> tuple[int, NearMiss]:
