@@ -55,12 +55,14 @@ def test_merge_holds_for_later_failures_and_can_be_undone(tenant: Any, version: 
     assert combine.incident_merge(actor=actor, incident_id=locked.id, into=closed.number) == closed
     assert count_of(closed) == (3, 3)
     later = fail_run(version, "The gate is locked.")
+    replay = fail_run(version, "The gate is locked.", replay_of=later)  # it is not counted again
     grow_incidents(tenant)
     assert (count_of(closed), incident_of_run(later)) == ((4, 4), closed)
     with pytest.raises(Conflict, match="merged into INC-1"):
         change.incident_close(actor=actor, incident_id=locked.id)
     combine.incident_separate(actor=actor, incident_id=locked.id)
     assert (count_of(closed), count_of(locked), incident_of_run(later)) == ((1, 1), (3, 3), locked)
+    assert locked.last_failed_at == replay.ended_at
     fail_run(version, "The gate is locked.")
     grow_incidents(tenant)
     assert (count_of(closed), count_of(locked)) == ((1, 1), (4, 4))

@@ -298,7 +298,7 @@ def test_head_and_versions_count_replays_that_failed_with_another_cause_and_thos
     assert '<b class="tint c-red">2 of 2</b> closed replays failed here (100 %)' in head
     assert "closed runs failed here" not in head  # a 0 beside new failures
     versions = shown.split('<table class="mini cards">')[1].split("</table>")[0]
-    assert "only replays failed, 1 open" in versions
+    assert "all are replays, 1 open" in versions
     fail_run(Definition.objects.get(tenant=tenant).published_version, NEW_CAUSE["message"], code=NEW_CAUSE["code"])
     grow_incidents(tenant)
     head = text_of(client, page_of(new)).split("Last hour:")[1].split("</span>")[0]

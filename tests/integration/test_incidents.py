@@ -102,14 +102,15 @@ def test_replay_is_shown_with_its_original_and_not_counted_again(tenant: Any) ->
     assert IncidentHour.objects.get(incident=incidents[0]).failures == 2
 
 
-def test_replay_that_fails_later_does_not_change_when_the_incident_was_last_seen(tenant: Any) -> None:
+def test_replay_with_the_same_cause_changes_only_when_the_incident_was_last_seen(tenant: Any) -> None:
     version, now = publish(tenant, CAPTURE), timezone.now()
     times = [now - timedelta(minutes=minutes) for minutes in (30, 20, 10)]
     first = fail_run(version, ended_at=times[0])
     fail_run(version, ended_at=times[1])
     fail_run(version, ended_at=times[2], replay_of=first)
     (incident,) = grow_incidents(tenant)
-    assert (incident.first_failed_at, incident.last_failed_at, incident.state_since) == (times[0], times[1], times[0])
+    assert (incident.first_failed_at, incident.last_failed_at, incident.state_since) == (times[0], times[2], times[0])
+    assert incident.run_count == 2
     page = member_of(tenant).get(reverse("admin:workflows_incident_change", args=[incident.id]))
     assert "1 failed again</b></a>" in page.content.decode()
 

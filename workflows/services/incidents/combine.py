@@ -7,7 +7,7 @@ import uuid
 from datetime import datetime, timedelta
 
 from django.db import connection
-from django.db.models import Max, Min
+from django.db.models import Max, Min, Q
 from django.utils import timezone
 
 from workflows.actors import Actor
@@ -188,9 +188,9 @@ def _recount(incident: Incident) -> None:
     """
     family = family_of(Incident.objects.filter(id=incident.id), tenant_id=incident.tenant_id)
     of_family = {"tenant_id": incident.tenant_id, "incident__in": family}
-    failures = IncidentFailure.objects.filter(**of_family, is_counted=True)
+    failures = IncidentFailure.objects.filter(**of_family)
     hours = IncidentHour.objects.filter(**of_family, failures__gt=0)
-    found = failures.aggregate(first=Min("failed_at"), last=Max("failed_at"))
+    found = failures.aggregate(first=Min("failed_at", filter=Q(is_counted=True)), last=Max("failed_at"))
     versions = hours.aggregate(first=Min("version"), last=Max("version"), since=Min("hour"))
     incident.run_count = sum(hours.values_list("failures", flat=True))
     incident.first_version, incident.last_version = versions["first"] or 0, versions["last"] or 0

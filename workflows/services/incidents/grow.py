@@ -157,10 +157,10 @@ def _row(tenant_id: uuid.UUID, incident: Incident, failure: Failure, is_counted:
 
 def _grow(incident: Incident, failure: Failure, *, is_counted: bool) -> None:
     state_after_failure(incident, version=failure.version, failed_at=failure.failed_at, is_counted=is_counted)
+    incident.last_failed_at = max(incident.last_failed_at, failure.failed_at)
     if not is_counted:
         return
     incident.run_count += 1
     incident.first_version = min(incident.first_version or failure.version, failure.version)
     incident.last_version = max(incident.last_version, failure.version)
     incident.first_failed_at = min(incident.first_failed_at, failure.failed_at)
-    incident.last_failed_at = max(incident.last_failed_at, failure.failed_at)
