@@ -14,7 +14,9 @@ from django.utils import timezone
 
 from tests.support.api import Api, error_of
 from tests.support.bulk_jobs import complete_job, item_counts, make_runs, preview_job, reload_job, start_job, unknown_id
-from tests.support.factories import make_actor, make_run, make_tenant, make_token
+from tests.support.factories import make_actor, make_run, make_tenant, make_token, publish
+from tests.support.failed_runs import CAPTURE, fail_run
+from tests.support.incident_pages import text_of
 from tests.support.members import member_of
 from workflows.models import BulkJob, Command
 from workflows.services.bulk.jobs import bulk_pause, bulk_start
@@ -183,13 +185,37 @@ def test_select_all_selects_every_run_of_the_filter(tenant: Any) -> None:
     assert "9999999999" not in shown
     post_action(client, "cancel_runs", [selected], "?status__exact=WAITING", select_across="1")
     job = BulkJob.objects.get(tenant=tenant)
-    assert "status is WAITING" in client.get(reverse("admin:workflows_bulkjob_change", args=[job.id])).content.decode()
+    assert "status is waiting" in client.get(reverse("admin:workflows_bulkjob_change", args=[job.id])).content.decode()
     assert "bulk job" in client.get(reverse("admin:workflows_command_changelist")).content.decode()
     assert (job.total, item_counts(job), job.selection) == (
         61,
         {"pending": 61},
         {"list": {"status__exact": ["WAITING"]}},
     )
+
+
+def test_list_replays_on_the_published_version_and_warns_before_the_version_on_which_the_runs_failed(
+    tenant: Any,
+) -> None:
+    version = publish(tenant, CAPTURE)
+    runs = [fail_run(version) for _ in range(2)]
+    publish(tenant, {**CAPTURE, "config": {"state": "Y"}})
+    client = member_of(tenant)
+    for selected, words in (
+        ({}, "2 single runs"),
+        ({"select_across": "1", "all_runs": "on"}, "all runs of the tenant"),
+    ):
+        response = post_action(client, "replay_runs", runs, **selected)
+        first = text_of(client, response.url)
+        assert "<b>2</b> <span> <b>will start</b> on version 2" in first
+        assert "The same version." not in first
+        assert f"The job has 2 runs: {words}." in first
+        job = BulkJob.objects.filter(tenant=tenant).latest("created_at")
+        fields = {"replay_version": "pinned", "idempotency_key": str(unknown_id())}
+        changed = client.post(reverse("admin:workflows_bulkjob_again", args=[job.id]), fields)
+        shown = text_of(client, changed.url)
+        assert "<b>The same version.</b> 2 of the 2 runs failed on version 1." in shown
+        assert f"The job has 2 runs: {words}." in shown  # a change of the version is no new selection
 
 
 @pytest.mark.parametrize(

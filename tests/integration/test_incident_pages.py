@@ -182,7 +182,13 @@ def test_preview_is_on_the_page_and_its_form_comes_back_to_it(tenant: Any, incid
     job = preview(client, incident)
     address = f"{page_of(incident)}?preview={job.id}"
     shown = client.get(address).content.decode()
-    for text in ("Replay 2 runs?", "Not idempotent.", "Start 1 first", "Failures per hour", "Nothing has started."):
+    for text in (
+        "Replay 1 or 2 runs?",
+        "Not idempotent.",
+        "Start 1 first",
+        "Failures per hour",
+        "Nothing has started.",
+    ):
         assert text in shown, text
     for hidden in (page_of(incident), f"{page_of(incident)}?preview=x", f"{page_of(incident)}?preview={new_id()}"):
         assert "Start 1 first" not in client.get(hidden).content.decode(), hidden

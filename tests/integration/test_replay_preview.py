@@ -131,7 +131,10 @@ def test_runs_that_repeat_an_effect_are_left_out_if_the_person_chooses_so(
     assert re.findall(r'name="repeats" value="(\w+)" form="bulk-start"( checked)?', card) == [
         ("leave_out", ""), ("accept", ""),
     ]  # fmt: skip
-    assert f'Only the 2 that repeat no effect <a href="{page}?outcome=pending&amp;repeats=no">See 2</a>' in card
+    see = f'<a href="{page}?outcome=pending&amp;repeats=no">See 2</a>'
+    assert re.search(rf"Only the 2 that did not run “<bdi>[^<]+</bdi>” {re.escape(see)}", card)
+    for text in ("Replay 2 or 8 runs?", "<b>can start</b> on version 1", "8 of the 8 runs failed on version 1."):
+        assert text in card, text  # the number is not known before the choice
     assert 'name="accept_repeats"' not in card
     table = client.get(f"{page}?outcome=pending&repeats=no").content.decode().split("<tbody>")[-1].split("</tbody>")[0]
     assert [key for key in KEYS if f"<bdi>{key}</bdi>" in table] == ["PAY-6", "PAY-7"]

@@ -209,8 +209,12 @@ def test_replay_on_the_newer_version_is_suggested_and_chosen_in_the_form(tenant:
     link = re.search(r'<a class="btn primary" href="([^"]+)">.*Replay on version 2…', page)
     assert link is not None
     assert "Replay on version 1…" in text_of(page)
-    form = member_of(tenant).get(link.group(1)).content.decode()
-    assert re.search(r'value="published"[^>]*(checked|selected)', form)
+    client, plain = member_of(tenant), reverse("admin:workflows_run_replay", args=[run.id])
+    for address, chosen in ((link.group(1), "published"), (plain, "published"), (f"{plain}?on=pinned", "pinned")):
+        form = client.get(address).content.decode()
+        assert re.findall(r'name="on" value="(\w+)" checked', " ".join(form.split())) == [chosen], address
+        assert "1, as before, where the run failed" in form
+    assert f'href="{plain}?on=pinned"' in page
 
 
 def test_curl_has_variables_instead_of_secrets(tenant: Any) -> None:

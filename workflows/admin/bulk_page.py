@@ -33,6 +33,7 @@ from workflows.services.bulk.selectors import (
     item_label,
     working_time,
 )
+from workflows.services.runs.replay_checks import FAILED_STATUSES
 from workflows.status_marks import RUN
 from workflows.statuses import BulkOutcome, BulkState, CommandAction, ReplayVersion
 from workflows.templatetags.pointsman import duration
@@ -105,6 +106,7 @@ def preview_context(job: BulkJob) -> dict[str, Any]:
     context: dict[str, Any] = {
         "statuses": _statuses(found.by_status),
         "eligible": found.eligible,
+        "numbers": found.eligible,
         "left_out": [_left_out(found, code, count) for code, count in found.left_out.items()],
         "is_replay": job.action == CommandAction.REPLAY,
         "needs_reason": BULK_ACTIONS[job.action].needs_reason,
@@ -112,6 +114,8 @@ def preview_context(job: BulkJob) -> dict[str, Any]:
         "time_needed": duration(found.eligible / job.rate_per_second),
     }
     if job.action == CommandAction.REPLAY:
+        without = found.eligible - found.repeats
+        is_choice = bool(found.repeats and without)
         context |= {
             "facts": found.replay,
             "has_succeeded": found.has_succeeded,
@@ -119,12 +123,25 @@ def preview_context(job: BulkJob) -> dict[str, Any]:
             "max_checked": MAX_CHECKED_INPUTS if found.eligible > MAX_CHECKED_INPUTS else None,
             "first": _with_inputs(job, found.first),
             "repeats": found.repeats,
-            "without_repeats": found.eligible - found.repeats,
+            "without_repeats": without,
+            "is_choice": is_choice,
+            "numbers": f"{without} or {found.eligible}" if is_choice else found.eligible,
             "repeats_first": found.repeats_first,
             "canceled_first": found.canceled_first,
-            "on_version": found.published if job.replay_version == ReplayVersion.PUBLISHED else found.pinned,
+            "on_version": _on_version(job, found),
+            "failed_before": _failed_before(job, found),
         }
     return context
+
+
+def _on_version(job: BulkJob, found: PreviewFacts) -> int | None:
+    return found.published if job.replay_version == ReplayVersion.PUBLISHED else found.pinned
+
+
+def _failed_before(job: BulkJob, found: PreviewFacts) -> int:
+    """Return the number of eligible runs that failed on the version on which the job replays them."""
+    is_same = job.replay_version == ReplayVersion.PINNED or (found.pinned and found.pinned == found.published)
+    return sum(number for status, number in found.by_status.items() if status in FAILED_STATUSES) if is_same else 0
 
 
 def _with_inputs(job: BulkJob, first: list[dict[str, Any]]) -> list[dict[str, Any]]:

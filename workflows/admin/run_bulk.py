@@ -17,7 +17,7 @@ from workflows.errors import PortalError
 from workflows.models import Run
 from workflows.services.bulk.actions import BULK_ACTIONS
 from workflows.services.bulk.preview import bulk_preview
-from workflows.statuses import CommandAction
+from workflows.statuses import CommandAction, ReplayVersion
 
 # The idempotency key is not in this list, because the page that asks for all runs has its own key.
 RESENT_FIELDS = frozenset({"action", "select_across", "index", "_selected_action"})
@@ -66,7 +66,11 @@ class RunBulkActions(TenantAdmin):
         try:
             job = once(
                 lambda: bulk_preview(
-                    actor=actor_of(request), action=action, idempotency_key=_key_of(request, action), **chosen
+                    actor=actor_of(request),
+                    action=action,
+                    replay_version=ReplayVersion.PUBLISHED if action == CommandAction.REPLAY else ReplayVersion.PINNED,
+                    idempotency_key=_key_of(request, action),
+                    **chosen,
                 )
             )
             assert job is not None, "a preview returns its job also for a repeat"

@@ -100,7 +100,7 @@ def _replay(page: RunPage, actor: Actor, *, newer: int | None) -> Offer:
     if newer is not None:
         name, url = f"Replay on version {newer}…", f"{url}?on={ReplayVersion.PUBLISHED}"
     else:
-        name = f"Replay on version {page.run.version}…"
+        name, url = f"Replay on version {page.run.version}…", f"{url}?on={ReplayVersion.PINNED}"
     return Offer(name, "replay", url, _legacy(page.run) or _needs(actor, Role.OPERATOR))
 
 

@@ -23,7 +23,7 @@ from workflows.redaction import redact, restored, rules_in
 from workflows.selectors.runs import run_ending
 from workflows.services.payload_check import payload_problems
 from workflows.services.runs.replay import run_replay
-from workflows.services.runs.replay_checks import ReplayFacts, replay_facts_of_run
+from workflows.services.runs.replay_checks import FAILED_STATUSES, ReplayFacts, replay_facts_of_run
 from workflows.services.runs.replay_rules import REPEATS, RUN_OPEN, RUN_SUCCEEDED, replay_version
 from workflows.services.runs.requests import run_find
 from workflows.statuses import Engine, ReplayVersion, Role
@@ -125,9 +125,10 @@ def _versions(run: Run, form: ReplayForm) -> list[dict[str, Any]]:
     if published is None or published.id == run.definition_version_id:
         return []
     chosen = form["on"].value() or ReplayVersion.PINNED
+    has_failed = run.status in FAILED_STATUSES
     labels = {
         ReplayVersion.PUBLISHED: f"{published.version}, published",
-        ReplayVersion.PINNED: f"{run.version}, as before",
+        ReplayVersion.PINNED: f"{run.version}, as before" + (", where the run failed" if has_failed else ""),
     }
     return [{"value": value, "label": label, "is_chosen": chosen == value} for value, label in labels.items()]
 
@@ -144,8 +145,8 @@ def _run_url(run_id: uuid.UUID) -> str:
 
 
 def _wanted_version(request: HttpRequest) -> ReplayVersion:
-    """Return the version that the address names: the link of the run page leads to the version that it suggests."""
-    return ReplayVersion.PUBLISHED if request.GET.get("on") == ReplayVersion.PUBLISHED else ReplayVersion.PINNED
+    """Return the version that the address names: the links of the run page name one. Otherwise the published one."""
+    return ReplayVersion.PINNED if request.GET.get("on") == ReplayVersion.PINNED else ReplayVersion.PUBLISHED
 
 
 def _text(value: Any) -> str:

@@ -12,7 +12,7 @@
       const isAll = across.value === "1";
       bar.hidden = chosen.length === 0;
       bar.querySelector("[data-selected]").textContent = isAll ? `All ${bar.dataset.total} selected` : `${chosen.length} selected`;
-      all.hidden = isAll;
+      all.hidden = isAll || bar.dataset.total === String(chosen.length);
       bar.querySelector("[data-clear]").hidden = false;
       page.checked = chosen.length === boxes().length;
       page.indeterminate = chosen.length > 0 && !page.checked;

@@ -15,6 +15,7 @@ from workflows.errors import InputInvalid
 from workflows.models import BulkItem, BulkJob, Run
 from workflows.services.bulk.jobs import bulk_find
 from workflows.services.bulk.preview import bulk_preview, require_bulk_preview_role
+from workflows.services.bulk.selection import has_no_condition
 from workflows.statuses import (
     OPEN_RUN_STATUSES,
     BulkItemState,
@@ -157,12 +158,15 @@ def bulk_preview_again(
             f"the job is a {job.action} of runs; choose the runs of a replay, or select them in the run list"
         )
     found = items_with_outcome(job, outcome).values_list("target_id", flat=True)
-    selection: dict[str, Any] = {"job": str(job.id)} | ({"outcome": outcome} if outcome else {})
+    # A preview that never started says nothing about the runs: the new job has the selection of the person.
+    is_same = job.started_at is None and not outcome
+    selection = job.selection if is_same else {"job": str(job.id)} | ({"outcome": outcome} if outcome else {})
     return bulk_preview(
         actor=actor,
         action=CommandAction.REPLAY,
         ids=list(found),
         selection=selection,
+        all_runs=is_same and has_no_condition(selection),
         reason=reason or ("" if job.started_at else job.reason),
         rate_per_second=rate_per_second or job.rate_per_second,
         replay_version=replay_version or job.replay_version,

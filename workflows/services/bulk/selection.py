@@ -86,7 +86,7 @@ def refuse_unintended_all(selection: dict[str, Any], number: int, *, all_runs: b
 
     Errors: InputInvalid BULK_ALL_RUNS. The requester must act.
     """
-    if _filters(selection) != {} or all_runs or number <= MOST_WITHOUT_FILTER:
+    if not has_no_condition(selection) or all_runs or number <= MOST_WITHOUT_FILTER:
         return
     raise InputInvalid(
         f"The selection has no filter and contains {number} runs, which are all runs of the tenant. Above "
@@ -94,6 +94,11 @@ def refuse_unintended_all(selection: dict[str, Any], number: int, *, all_runs: b
         code="BULK_ALL_RUNS",
         details={"runs": number, "limit": MOST_WITHOUT_FILTER},
     )
+
+
+def has_no_condition(selection: dict[str, Any]) -> bool:
+    """Return True if a selection has all runs of the tenant, because it has neither a filter nor ids."""
+    return _filters(selection) == {}
 
 
 def _filters(selection: dict[str, Any]) -> dict[str, Any] | None:
