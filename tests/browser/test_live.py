@@ -14,10 +14,10 @@ from django.utils import timezone
 
 from tests.support.browser import sign_in
 from tests.support.events import receive
-from tests.support.factories import make_run
+from tests.support.factories import make_run, publish
 from tests.support.problems import add_failed, add_incident
 from workflows.admin import live as live_pages
-from workflows.models import Run, TenantMembership
+from workflows.models import Run, RunStep, TenantMembership
 from workflows.projections.transaction import projection_writer
 
 SET_HIDDEN = """(hidden) => {
@@ -230,6 +230,32 @@ def test_ages_grow_between_two_readings(page: Any, site: str, tenant: Any) -> No
     assert re.fullmatch(r"\d+ (s|min) ago", age.inner_text())
     page.clock.run_for(3 * 3_600_000)
     assert re.fullmatch(r"3 h( \d+ min)? ago", age.inner_text())
+
+
+def test_the_duration_of_an_open_run_and_of_its_step_grows_between_two_readings(
+    page: Any, site: str, tenant: Any
+) -> None:
+    sign_in(page, site, make_member(tenant, "viewer"))
+    page.clock.install()
+    page.goto(f"{site}{reverse('admin:workflows_run_change', args=[run_with_open_step(tenant).id])}")
+    page.evaluate(SET_HIDDEN, True)  # no poll
+    page.clock.run_for(3 * 3_600_000)
+    for place in (".runhead .line", "#why", ".tl .dur"):
+        lasts = page.locator(f"{place} time[data-lasts]").first.inner_text()
+        assert re.fullmatch(r"3 h( \d+ min)?", lasts), place
+
+
+def run_with_open_step(tenant: Any) -> Run:
+    """Create a run whose only step is an action that has begun."""
+    config = {"actionId": "http.request", "version": 1, "inputMapping": {"url": "https://x.test"}}
+    version = publish(tenant, {"id": "call", "type": "action.call", "config": config})
+    run = make_run(tenant, definition_version=version, status="RUNNING", current_step_path="root.steps[0]")
+    with projection_writer("test"):
+        RunStep.objects.create(
+            tenant=tenant, run=run, step_path="root.steps[0]", step_id="call", step_type="action.call",
+            status="STARTED", started_at=timezone.now(), projection_seq=1,
+        )  # fmt: skip
+    return run
 
 
 def make_member(tenant: Any, role: str) -> Any:

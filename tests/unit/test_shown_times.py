@@ -76,6 +76,13 @@ def test_hover_and_focus_show_the_full_time_in_the_zone_and_in_utc() -> None:
     assert "17 min ago" in times.until(NOW - timedelta(minutes=17))
 
 
+def test_the_duration_of_something_open_is_written_so_that_the_page_can_advance_it() -> None:
+    start = NOW - timedelta(seconds=115.9)
+    assert times.duration_between(start, None) == '<time datetime="PT115S" data-lasts="115">115 s</time>'
+    assert times.duration_between(start, NOW) == "115 s"
+    assert ">0 s</time>" in times.duration_between(NOW + timedelta(seconds=2), None)
+
+
 @pytest.mark.parametrize(
     ("path", "cookies", "zone"),
     [

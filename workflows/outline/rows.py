@@ -31,6 +31,7 @@ class ChildRow:
     row: StepRow
     took: str
     segments: tuple[Segment, ...]
+    open_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class OutlineRow:
     """One step of the outline.
 
     `iteration`: the iteration that is shown for this step. `attempts`: its rows in this iteration, oldest first.
-    `segments`: its time bar. `children`: the child runs that its attempts started.
+    `segments`: its time bar. `children`: the child runs that its attempts started. `open_since`: its start if it has
+    not ended. `took` is then its time until the page was made.
     """
 
     node: Node
@@ -47,6 +49,7 @@ class OutlineRow:
     attempts: tuple[StepRow, ...] = ()
     note: str = ""
     took: str = ""
+    open_since: datetime | None = None
     segments: tuple[Segment, ...] = ()
     loop: LoopView | None = None
     children: tuple[ChildRow, ...] = ()
@@ -121,6 +124,7 @@ def outline_of(
                 attempts=own,
                 note=_note(node, states[node.path], own, loop),
                 took=took_text((end_of(own[-1], end) - own[0].started_at).total_seconds()) if own else "",
+                open_since=own[0].started_at if axis.is_open and own and end_of(own[-1], end) == end else None,
                 segments=tuple(_bar(own, axis, end, steps, is_caught=states[node.path] == CAUGHT)),
                 loop=loop,
                 children=tuple(_children(own, axis, end, is_caught=states[node.path] == CAUGHT)),
@@ -181,7 +185,8 @@ def _children(rows: Sequence[StepRow], axis: TimeAxis, end: datetime, *, is_caug
         if row.child_id is not None:
             took = took_text(((row.ended_at or end) - row.started_at).total_seconds())
             bar = (segment for segment in bar_of([row], axis, end, is_caught=is_caught) if segment.kind != "y")
-            yield ChildRow(row, took, tuple(bar))
+            is_open = axis.is_open and row.ended_at is None
+            yield ChildRow(row, took, tuple(bar), row.started_at if is_open else None)
 
 
 def _working_loops(rows: Sequence[StepRow]) -> set[str]:

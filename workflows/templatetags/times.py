@@ -96,11 +96,14 @@ def until(value: datetime | None) -> SafeString | str:
     return time_element(value, f"in {duration(left)}" if left > 0 else f"{duration(-left)} ago", age=-left)
 
 
-def duration_between(start: datetime | None, end: datetime | None) -> str:
-    """Return the time from start to end. If there is no end, return the time from start to now."""
+def duration_between(start: datetime | None, end: datetime | None) -> SafeString | str:
+    """Render the time from start to end. If there is no end, render the time until now, which ages.js advances."""
     if start is None:
         return NO_TIME
-    return duration(((end or timezone.now()) - start).total_seconds())
+    if end is not None:
+        return duration((end - start).total_seconds())
+    seconds = max(0, int((timezone.now() - start).total_seconds()))
+    return format_html('<time datetime="PT{0}S" data-lasts="{0}">{1}</time>', seconds, duration(seconds))
 
 
 def duration(seconds: float) -> str:

@@ -1,7 +1,8 @@
-// Keeps relative times right between two readings of a live page: `12 s ago` grows, `in 4 min` shrinks.
+// Keeps relative times and durations right between two readings of a live page: `12 s ago` and `open for 12 s` grow,
+// `in 4 min` shrinks.
 //
 // The server writes the age in seconds into `data-ago` (workflows/templatetags/times.py). It is negative before the
-// time. The clock of the browser is not used, because it can differ from that of the server.
+// time. The duration of something that has not ended is in `data-lasts`. The clock of the browser is not used, because it can differ from that of the server.
 (() => {
   const MINUTE = 60, HOUR = 3600, DAY = 86400;
   const read = new WeakMap(); // the age that the server wrote, and when this script read it
@@ -15,12 +16,17 @@
     if (seconds < HOUR) return `${Math.floor(seconds / MINUTE)} min`;
     return seconds < 2 * DAY ? two(seconds, HOUR, "h", MINUTE, "min") : two(seconds, DAY, "d", HOUR, "h");
   };
+  const words = (age, isAgo) => {
+    if (age < 0) return `in ${duration(Math.ceil(-age))}`;
+    return isAgo ? `${duration(Math.floor(age))} ago` : duration(Math.floor(age));
+  };
   const tick = () => {
-    for (const element of document.querySelectorAll("time[data-ago]")) {
-      const { ago } = element.dataset; // a live page writes a new number
-      if (read.get(element)?.ago !== ago) read.set(element, { ago, at: performance.now() });
-      const age = Number(ago) + (performance.now() - read.get(element).at) / 1000;
-      const text = age < 0 ? `in ${duration(Math.ceil(-age))}` : `${duration(Math.floor(age))} ago`;
+    for (const element of document.querySelectorAll("time[data-ago], time[data-lasts]")) {
+      const { ago, lasts } = element.dataset;
+      const written = ago ?? lasts; // a live page writes a new number
+      if (read.get(element)?.written !== written) read.set(element, { written, at: performance.now() });
+      const age = Number(written) + (performance.now() - read.get(element).at) / 1000;
+      const text = words(age, ago !== undefined);
       if (element.textContent !== text) element.textContent = text;
     }
   };
