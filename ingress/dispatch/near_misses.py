@@ -12,9 +12,10 @@ from workflows.key_likeness import key_variants, uncommon_length
 from workflows.models import Event, RunWait
 from workflows.statuses import WaitStatus
 
-NEAR_MISSES = 5
+# More than an operator reads first, because some of the waits can close after the event was routed.
+NEAR_MISSES = 10
 # Maximum number of waits that are read per event name. Five times as many are read for all keys. This is enough to find
-# the five best near misses.
+# the best near misses.
 READ_WAITS = 20
 
 NearMiss = tuple[RunWait, str]

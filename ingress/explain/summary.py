@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from workflows.redaction import HIDDEN
-from workflows.statuses import DeliveryStatus, EventOutcome
+from workflows.statuses import DeliveryStatus, EventOutcome, WaitStatus
 
 SHOWN_TARGETS = 3
 SHOWN_SENTENCES = 3
@@ -109,12 +109,13 @@ def near_miss_sentences(explained: dict[str, Any]) -> list[str]:
     sentences = []
     for near in explained["routing"]["near_misses"][:SHOWN_NEAR_MISSES]:
         run = run_named(near["run_id"], near["definition"])
+        waits = "waits" if near["wait_status"] == WaitStatus.WAITING else "waited"
         if near["key"] == HIDDEN:
             sentences.append(f"Near miss: {run} ({near['why']}).")
         elif near["key"] not in explained["correlation"]["keys"]:
-            sentences.append(f"Near miss: {run} waits for this event with the key {near['key']}.")
+            sentences.append(f"Near miss: {run} {waits} for this event with the key {near['key']}.")
         elif near["event_name"] != explained["event_type"]:
-            sentences.append(f"Near miss: {run} waits with this key, but for {near['event_name']}.")
+            sentences.append(f"Near miss: {run} {waits} with this key, but for {near['event_name']}.")
         else:
             sentences.append(f"Near miss: {run} waited for this event with this key ({near['why']}).")
     return sentences

@@ -45,15 +45,14 @@ def _link(keys: dict[str, str], found: re.Match[str]) -> str:
 
 @register.filter
 def near_miss_title(near_misses: list[dict[str, Any]]) -> str:
-    """Return how many waits almost matched, and how many of them are open now."""
+    """Return how many near misses are listed, and how many of them are open now. Routing keeps only the best waits."""
     count = len(near_misses)
     waiting = sum(near["wait_status"] == WaitStatus.WAITING for near in near_misses)
     if count == 1:
         return f"One {'open' if waiting else 'closed'} wait almost matched (near miss)"
     if waiting == count:
-        return f"{count} open waits almost matched (near misses)"
-    still = "none" if not waiting else str(waiting)
-    return f"{count} waits almost matched (near misses), {still} of them {'are' if waiting > 1 else 'is'} open"
+        return f"The {count} waits that matched best (near misses), all open"
+    return f"The {count} waits that matched best (near misses), {waiting or 'none'} of them open"
 
 
 @register.simple_tag

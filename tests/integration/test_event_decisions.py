@@ -207,6 +207,6 @@ def test_near_misses_are_shown_only_if_no_run_uses_the_event(tenant: Any) -> Non
     Event.objects.filter(id=event.id).update(routed_at=None)
     event_route(event.id)
     client, address = member_of(tenant), reverse("admin:workflows_event_change", args=[event.id])
-    assert "almost matched" in client.get(address).content.decode()
+    assert "(near miss" in client.get(address).content.decode()
     Event.objects.filter(id=event.id).update(outcome="delivered", outcome_code=OutcomeCode.MATCHED)
-    assert "almost matched" not in client.get(address).content.decode()
+    assert "(near miss" not in client.get(address).content.decode()

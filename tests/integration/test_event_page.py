@@ -75,13 +75,19 @@ def test_heading_of_near_misses_says_how_many_waits_are_still_open(tenant: Any) 
     waits = [open_wait(tenant, key=key) for key in ("TCK-4471", "TCK-4418", "TCK-4416")]
     event = receive(tenant, workflow_correlation_key="TCK-4417")
     event_route(event.id)
-    assert "3 open waits almost matched (near misses)" in page_of(event)
+    assert "The 3 waits that matched best (near misses), all open" in page_of(event)
     with projection_writer("test"):
         RunWait.objects.filter(id=waits[0].id).update(status="CANCELED")
-    assert "3 waits almost matched (near misses), 2 of them are open" in page_of(event)
+    page = page_of(event)
+    assert (len(re.findall(r"It waits\s+for the key", page)), len(re.findall(r"It waited\s+for the key", page))) == (
+        2,
+        1,
+    )
+    assert "The 3 waits that matched best (near misses), 2 of them open" in page_of(event)
     with projection_writer("test"):
         RunWait.objects.filter(id__in=[wait.id for wait in waits]).update(status="CANCELED")
-    assert "3 waits almost matched (near misses), none of them is open" in page_of(event)
+    assert "The 3 waits that matched best (near misses), none of them open" in page_of(event)
+    assert len(re.findall(r"It waited\s+for the key", page_of(event))) == 3
 
 
 def test_start_without_a_field_of_its_mapping_names_the_field_and_offers_a_corrected_event(tenant: Any) -> None:

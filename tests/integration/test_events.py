@@ -194,6 +194,15 @@ def test_key_that_only_looks_alike_is_a_near_miss_beside_many_newer_waits(tenant
     assert event.decision_trace["nearMisses"][0]["waitId"] == str(first.id)
 
 
+def test_waits_that_close_later_leave_an_open_wait_among_the_near_misses(tenant: Any) -> None:
+    waits = [open_wait(tenant, key=f"TCK-447{number}") for number in range(2, 8)]
+    event = receive(tenant, workflow_correlation_key="TCK-447l")
+    event_route(event.id)
+    event.refresh_from_db()
+    stored = {near["waitId"] for near in event.decision_trace["nearMisses"]}
+    assert stored == {str(wait.id) for wait in waits}
+
+
 def test_wait_that_opens_finds_an_event_within_the_buffer_time(tenant: Any) -> None:
     event = receive(tenant)
     event_route(event.id)

@@ -34,8 +34,9 @@ def delivery(status: str, run: str | None = RUN, **changes: Any) -> dict[str, An
     return {**row, "held_since": None, "next_attempt_at": None, **changes}
 
 
-def near(key: str, name: str = "REPLIED", why: str = "") -> dict[str, Any]:
-    return {"run_id": OTHER, "definition": "flow", "event_name": name, "key": key, "why": why}
+def near(key: str, name: str = "REPLIED", why: str = "", wait_status: str = "WAITING") -> dict[str, Any]:
+    names = {"run_id": OTHER, "definition": "flow", "event_name": name, "key": key}
+    return {**names, "why": why, "wait_status": wait_status}
 
 
 def summary(**changes: Any) -> str:
@@ -62,6 +63,10 @@ def test_summary_names_the_end_of_an_expired_buffer_time() -> None:
     ("miss", "sentence"),
     [
         (near("T-1", "CLOSED"), f"Near miss: run {OTHER} of flow waits with this key, but for CLOSED."),
+        (
+            near("T-2", wait_status="CANCELED"),
+            f"Near miss: run {OTHER} of flow waited for this event with the key T-2.",
+        ),
         (
             near("T-1", why="the wait had closed: resolved"),
             f"Near miss: run {OTHER} of flow waited for this event with this key (the wait had closed: resolved).",
