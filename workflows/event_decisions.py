@@ -48,6 +48,12 @@ def decision_sentence(code: OutcomeCode, *, outcome: str, detail: str = "") -> s
     return sentence if len(sentence) <= MOST_CHARACTERS else f"{sentence[: MOST_CHARACTERS - 1]}…"
 
 
+def problem_text(problem: dict[str, str]) -> str:
+    """Return a problem of a payload as text. It has no message for readers who may not see payloads."""
+    message = problem.get("message")
+    return (problem["pointer"] or "/") + (f": {message}" if message else "")
+
+
 # -- The end of the buffer time ----------------------------------------------------------------------------------------
 
 

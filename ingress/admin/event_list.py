@@ -14,6 +14,7 @@ from ingress.explain.trace import schema_as_json
 from workflows import status_marks
 from workflows.admin.base import actor_of
 from workflows.admin.list_filters import NOT_COUNTED, CheckedChangeList, is_filtered, kept_parameters, query_with
+from workflows.event_decisions import problem_text
 from workflows.event_outcomes import has_outcome
 from workflows.event_redaction import EventRedaction
 from workflows.models import Event, EventDelivery
@@ -85,8 +86,7 @@ def _problem(event: Event, sees_payloads: bool) -> str:
     if event.outcome != EventOutcome.REJECTED or not schema or not schema["problems"]:
         return ""
     first, more = schema["problems"][0], len(schema["problems"]) - 1
-    text = f"{first['pointer'] or '/'}{': ' + first['message'] if first.get('message') else ''}"
-    return f"{text} (and {more} more)" if more else text
+    return f"{problem_text(first)} (and {more} more)" if more else problem_text(first)
 
 
 def _target(delivery: EventDelivery, redaction: EventRedaction) -> dict[str, Any]:

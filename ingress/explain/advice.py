@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ingress.explain.alike import is_almost_the_key
 from ingress.explain.summary import span
-from workflows.event_decisions import INPUT_INVALID, MAPPING_FAILED, missing_field_in
+from workflows.event_decisions import INPUT_INVALID, MAPPING_FAILED, missing_field_in, problem_text
 from workflows.redaction import HIDDEN
 from workflows.statuses import DeliveryStatus, EventOutcome, OutcomeCode, WaitStatus
 
@@ -143,10 +143,10 @@ def _rejected(schema: dict[str, Any] | None) -> Advice:
     if schema and schema.get("code"):
         return _send("Send the event again with the right schema, or with none.", "Send a corrected event…")
     problems = (schema or {}).get("problems") or [{"pointer": "/"}]
-    first = problems[0]
-    where = f"{first['pointer'] or '/'}{': ' + first['message'] if first.get('message') else ''}"
     more = f" There are {len(problems) - 1} more problems below." if len(problems) > 1 else ""
-    return _send(f"Ask the sender to correct the payload at {where}.{more}", "Send a corrected event…")
+    return _send(
+        f"Ask the sender to correct the payload at {problem_text(problems[0])}.{more}", "Send a corrected event…"
+    )
 
 
 def _not_started(deliveries: list[dict[str, Any]]) -> Advice:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from workflows.event_decisions import problem_text
 from workflows.redaction import HIDDEN
 from workflows.statuses import DeliveryStatus, EventOutcome, WaitStatus
 
@@ -81,9 +82,7 @@ def _rejected(schema: dict[str, Any] | None) -> str:
     if schema and schema.get("code"):
         return "The sender must name the right schema, or none."
     problems = (schema or {}).get("problems") or [{"pointer": "/"}]
-    first = problems[0]
-    where = (first["pointer"] or "/") + (f": {first['message']}" if first.get("message") else "")
-    return f"The sender must correct the payload at {where}."
+    return f"The sender must correct the payload at {problem_text(problems[0])}."
 
 
 def _unrouted(routing: dict[str, Any], now: datetime) -> str:

@@ -20,6 +20,8 @@ from workflows.statuses import DeliveryStatus
 # A dispatcher of another test would deliver the events to the waits.
 pytestmark = pytest.mark.usefixtures("no_dispatcher")
 
+FAX = {"pointer": "/channel", "message": 'must be one of "mail", "portal"'}
+
 
 def keys_of(found: list[NearMiss]) -> list[str]:
     return ["".join(text for text, _ in near.key) for near in found]
@@ -136,6 +138,26 @@ def test_rejected_events_and_other_types_with_the_key_are_near_misses(tenant: An
     ]
     hidden = compiled(("workflow_correlation_key",))
     assert not {ids["REPLID"], ids["PAYMENT_SETTLED"]} & {near.event_id for near in near_misses_of(wait, hidden).rows}
+
+
+@pytest.mark.parametrize(
+    ("check", "text", "without_payloads"),
+    [
+        ({"problems": [FAX, FAX]}, '/channel: must be one of "mail", "portal"', "/channel"),
+        ({"code": "SCHEMA_UNKNOWN", "conflict": "the sender named X"}, "the sender named X", "the sender named X"),
+    ],
+)
+def test_rejected_event_names_the_fault_of_its_payload(
+    tenant: Any, check: dict[str, Any], text: str, without_payloads: str
+) -> None:
+    wait, event = open_wait(tenant), receive(tenant)
+    Event.objects.filter(id=event.id).update(
+        outcome="rejected", outcome_code="payload_rejected", decision_trace={"schema": check}
+    )
+    start = "Same key, but the event was rejected because of its payload"
+    for sees_payloads, fault in ((True, text), (False, without_payloads)):
+        (near,) = near_misses_of(wait, sees_payloads=sees_payloads).rows
+        assert near.why == f"{start} ({fault})"
 
 
 def test_event_with_the_key_of_another_run_is_no_near_miss(tenant: Any) -> None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Case, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import Case, F, JSONField, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.lookups import IsNull
 
+from workflows.event_decisions import problem_text
 from workflows.event_outcomes import IN_PROGRESS
 from workflows.event_redaction import EventRedaction
 from workflows.key_likeness import SAME, UNLIKE, Likeness, Parts, key_likeness, key_variants
@@ -109,7 +110,7 @@ def wait_near_misses(
     delivered = {delivery.event_id for delivery in deliveries}
     events = list(_candidates(wait))
     free = [event for event in events if event.id not in delivered and not (event.is_used or event.is_of_other_run)]
-    compared = {event.id: _compared(event, wait, rules) for event in free}
+    compared = {event.id: _compared(event, wait, rules, sees_payloads) for event in free}
     alike = [pair for pair in compared.values() if pair[0] != UNLIKE]
     alike.sort(key=lambda pair: (pair[0], -pair[1].received_at.timestamp()))
     found = [_refused(delivery, rules, sees_payloads) for delivery in deliveries]
@@ -143,6 +144,7 @@ def _candidates(wait: RunWait) -> QuerySet[Any]:
 
     The newest unmatched events of all types are read too: without a key, only the type shows what the sender meant.
     Each event has `is_used`, `is_of_other_run` (another run waits, or waited, for its key) and `is_of_open_run`.
+    `rejected_by` is the schema check of a rejected event.
     """
     since = wait.opened_at - NEAR_MISS_SPAN
     events = Event.objects.filter(tenant_id=wait.tenant_id, event_type=wait.event_name, received_at__gte=since)
@@ -177,6 +179,9 @@ def _candidates(wait: RunWait) -> QuerySet[Any]:
         .annotate(
             is_used=Case(When(has_outcome, then=True), default=_has_row(reached)),
             is_of_other_run=Case(When(correlation_key=wait.correlation_key, then=False), default=_has_row(of_others)),
+            rejected_by=Case(
+                When(outcome=EventOutcome.REJECTED, then=F("decision_trace__schema")), output_field=JSONField()
+            ),
             is_of_open_run=_has_row(open_runs.exclude(id=wait.run_id)),
         )
     )
@@ -187,9 +192,10 @@ def _has_row(rows: QuerySet[Any]) -> IsNull:
     return IsNull(Subquery(rows.values("id")[:1]), False)
 
 
-def _compared(event: Any, wait: RunWait, rules: Rules) -> tuple[int, NearMiss]:
+def _compared(event: Any, wait: RunWait, rules: Rules, sees_payloads: bool) -> tuple[int, NearMiss]:
     event.__dict__["values_omitted"] = {"payload"}  # the rules then hide a key by its path, without the payload
     redaction = EventRedaction(event, rules)
+    rejected = _rejected(event, sees_payloads)
     shown = [redaction.key(key) for key in event.correlation_keys]
     likeness = _most_alike([key for key in shown if key != HIDDEN], wait.correlation_key)
     key: Parts = ((HIDDEN, False),) if shown else ()
@@ -198,13 +204,13 @@ def _compared(event: Any, wait: RunWait, rules: Rules) -> tuple[int, NearMiss]:
     if event.event_type != wait.event_name:
         rank, why = _other_type(event, wait, likeness)
     elif likeness is None:
-        rank, why = NO_KEY, f"{'The key is hidden' if shown else 'The event has no key'}{_rejected(event)}"
+        rank, why = NO_KEY, f"{'The key is hidden' if shown else 'The event has no key'}{rejected}"
     elif likeness.rank == SAME:
-        rank, why = SAME, _same_key(event, wait)
+        rank, why = SAME, _same_key(event, wait, rejected)
     elif likeness.is_alike and event.is_of_open_run:
-        rank, why = OTHER_RUN, f"{likeness.why}, but another open run has exactly this key{_rejected(event)}"
+        rank, why = OTHER_RUN, f"{likeness.why}, but another open run has exactly this key{rejected}"
     else:
-        rank, why = likeness.rank, f"{likeness.why}{_rejected(event)}"
+        rank, why = likeness.rank, f"{likeness.why}{rejected}"
     return rank, NearMiss(event.id, event.event_type, event.received_at, key, why)
 
 
@@ -220,20 +226,25 @@ def _other_type(event: Event, wait: RunWait, likeness: Likeness | None) -> tuple
     return NO_KEY, f"The event has no key, and {text}. {of_type.why}"
 
 
-def _rejected(event: Event) -> str:
-    """Return the end of a reason for an event that was rejected, else an empty text. It contains no value."""
+def _rejected(event: Any, sees_payloads: bool) -> str:
+    """Return the end of a reason for an event that was rejected, else an empty text."""
     if event.outcome != EventOutcome.REJECTED:
         return ""
     if event.outcome_code == OutcomeCode.ID_CONFLICT:
         return ", and the event was rejected because its id belongs to another event"
-    return ", and the event was rejected because of its payload"
+    check = event.rejected_by or {}
+    first = next(iter(check.get("problems") or ()), None)
+    if first is None:
+        why = check.get("conflict", "")
+    else:
+        why = problem_text(first if sees_payloads else {"pointer": first["pointer"]})
+    return ", and the event was rejected because of its payload" + (f" ({why})" if why else "")
 
 
-def _same_key(event: Event, wait: RunWait) -> str:
+def _same_key(event: Event, wait: RunWait, rejected: str) -> str:
     """Return the reason why an event with the key of the wait has no delivery to it."""
-    rejected = _rejected(event)
     if rejected:
-        return f"Same key{rejected.replace(', and', ', but')}"
+        return f"Same key{rejected.replace(', and', ', but', 1)}"
     if event.routed_at is None:
         return "Same key, but the event is not routed yet"
     if event.received_at < wait.opened_at:
