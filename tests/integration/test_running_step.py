@@ -17,7 +17,7 @@ from tests.support.factories import make_run, publish
 from tests.support.members import member_of
 from tests.support.servers_state import servers
 from tests.support.statements import sent_statements
-from workflows.models import Run, RunStep, StepCount
+from workflows.models import Connector, Run, RunStep, StepCount
 from workflows.projections.transaction import projection_writer
 
 pytestmark = pytest.mark.usefixtures("no_dispatcher")
@@ -32,10 +32,10 @@ def _healthy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outages, "servers", lambda: servers())
 
 
-def running(tenant: Any, seconds: float, **fields: Any) -> Run:
+def running(tenant: Any, seconds: float, config: dict[str, Any] | None = None, **fields: Any) -> Run:
     """Create a run whose only step has been running for these seconds."""
     step_type = "control.callWorkflow" if "child_run" in fields else CALL["type"]
-    version = publish(tenant, CALL)
+    version = publish(tenant, CALL if config is None else {**CALL, "config": config})
     began = timezone.now() - timedelta(seconds=seconds)
     run = make_run(
         tenant, definition_version=version, status="RUNNING", current_step_path="root.steps[0]", started_at=began
@@ -80,9 +80,31 @@ def test_running_action_is_compared_with_its_usual_time_and_its_limit(
     run = running(tenant, seconds)
     count_executions(run, executions)
     text, context = shown(run)
-    texts = [*texts, "Attempt 1 of 3 began at", "Its worker ends it after", "A Temporal worker polls the task queue."]
+    texts = [*texts, "Attempt 1 of 3 began at", "Without a response, it ends after 20 s."]
+    texts.append("A Temporal worker polls the task queue.")
     assert [part for part in texts if part not in text] == [], text[:1500]
     assert context["tone"] == tone
+
+
+@pytest.mark.parametrize(
+    ("action", "mapping", "text"),
+    [
+        ("http.request", {"url": "https://x.test", "timeoutSeconds": 5}, "Without a response, it ends after 5 s."),
+        (
+            "http.request", {"url": "https://x.test", "timeout_seconds": {"$expr": "input.n"}},
+            "Its worker ends it after 90 s at the latest.",
+        ),
+        ("email.send", {"to": ["a@b.test"], "subject": "S", "text": "T"}, "ends it after 30 s at the latest."),
+        ("archive.copy", {}, "Without a response, it ends after 7 s."),
+    ],
+)  # fmt: skip
+def test_the_answer_names_the_limit_that_ends_the_attempt_first(
+    tenant: Any, action: str, mapping: dict[str, Any], text: str
+) -> None:
+    spec = {"label": "Archive", "method": "POST", "url": "https://archive.test/copy", "timeout_seconds": 7}
+    Connector.objects.create(tenant=tenant, action_id="archive.copy", version=1, spec=spec)
+    answer, _ = shown(running(tenant, 0, {"actionId": action, "version": 1, "inputMapping": mapping}))
+    assert text in answer, answer[:1500]
 
 
 def test_outage_replaces_the_sentence_about_workers(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:

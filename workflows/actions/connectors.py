@@ -46,6 +46,7 @@ def connector_action(row: Connector) -> Action:
         is_idempotent=spec.is_idempotent,
         secret_names=spec.secret_names(),
         timeout_seconds=spec.timeout_seconds + EXTRA_SECONDS,
+        response_seconds=spec.timeout_seconds,
         retry_hint={
             "maxAttempts": spec.retry.max_attempts,
             "backoffMs": spec.retry.backoff_ms,

@@ -67,7 +67,7 @@ class Action:
       broker.
     - `secret_names`: secrets of the tenant that the action needs itself, beside the secrets in its input.
 
-    Units: `timeout_seconds` is in seconds.
+    Units: `timeout_seconds` and `response_seconds` are in seconds.
     """
 
     id: str
@@ -86,6 +86,8 @@ class Action:
     # After this time the activity ends, but the action's thread may still run. So an action should set shorter timeouts
     # itself.
     timeout_seconds: float = 30
+    # Without a response, the action ends after this time, which is shorter. None: its input or its code decides.
+    response_seconds: float | None = None
     idempotency_key: Callable[[Any], str | None] | None = None
     retry_hint: dict[str, Any] = field(default_factory=dict)
     examples: tuple[dict[str, Any], ...] = ()

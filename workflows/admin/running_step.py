@@ -6,11 +6,14 @@ Source: docs/reference/screens.md#run-page
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.utils import timezone
 
 from workflows.actions.lookup import tenant_action
+from workflows.actions.registry import Action
 from workflows.actors import Actor
+from workflows.engine.mapping import is_expression
 from workflows.models import Run
 from workflows.outline.rows import OutlineRow
 from workflows.redaction import rules_in
@@ -29,12 +32,14 @@ class RunningStep:
     """An attempt of an action without an end, or a step that waits for its child run.
 
     `usual`: the time of earlier executions, if there are enough. `limit`: the time after which the worker ends the
-    attempt, if this process knows the action. `child`: the child run with what explains it.
+    attempt, if this process knows the action. `response_limit`: the shorter time after which the action ends without a
+    response, if the definition or the connector says it. `child`: the child run with what explains it.
     """
 
     since: datetime
     usual: UsualTime | None = None
     limit: timedelta | None = None
+    response_limit: timedelta | None = None
     child: RunRow | None = None
 
     @property
@@ -72,7 +77,21 @@ def running_step(run: Run, row: OutlineRow | None, actor: Actor) -> RunningStep 
         last.started_at,
         usual if usual is not None and usual.executions >= ENOUGH_EXECUTIONS else None,
         timedelta(seconds=action.timeout_seconds) if action is not None else None,
+        _response_limit(action, config.get("inputMapping")) if action is not None else None,
     )
+
+
+def _response_limit(action: Action, mapping: Any) -> timedelta | None:
+    """Return the time for which the action waits for a response. Return None if it is computed or does not exist.
+
+    The built-in actions that wait for a response have it in their input, as the field `timeout_seconds`.
+    """
+    seconds = action.response_seconds
+    field = action.input_model.model_fields.get("timeout_seconds")
+    if seconds is None and field is not None and isinstance(mapping, dict) and not is_expression(mapping):
+        names = ("timeout_seconds", field.alias or "")
+        seconds = next((mapping[name] for name in names if name in mapping), field.default)
+    return timedelta(seconds=seconds) if isinstance(seconds, int | float) else None
 
 
 def _child(run: Run, child_id: uuid.UUID, actor: Actor) -> RunRow | None:
