@@ -18,6 +18,7 @@ from workflows.admin.live import live_page
 from workflows.models import Definition, EventDelivery
 from workflows.selectors.delivery_targets import waiting_step
 from workflows.selectors.versions import dead_letters_version
+from workflows.status_marks import DELIVERY
 from workflows.statuses import DeliveryStatus
 
 
@@ -28,7 +29,7 @@ class InboxFilter(DropdownFilter):
     parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [*DeliveryStatus.choices, (HELD, "On hold"), (ALL, "All")]
+        return [*((value, DELIVERY[value].word) for value in DeliveryStatus.values), (HELD, "On hold"), (ALL, "All")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[EventDelivery]) -> QuerySet[EventDelivery]:
         return deliveries_of(queryset, self.value() or DeliveryStatus.DEAD)

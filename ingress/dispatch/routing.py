@@ -194,10 +194,16 @@ def _closed(wait: RunWait) -> dict[str, Any]:
 
 def _trigger_in_trace(definition: Definition) -> dict[str, Any]:
     version = definition.published_version.version if definition.published_version else None
-    why = "this event starts the published version"
+    why = "its trigger is this event type"  # the delivery says if the run started
     if definition.is_paused:
         why = f"{paused_text(definition.key, definition.paused_reason)}; an author must resume it"
-    return {"definition": definition.key, "version": version, "taken": True, "why": why}
+    return {
+        "definition": definition.key,
+        "definitionName": definition.name,
+        "version": version,
+        "taken": True,
+        "why": why,
+    }
 
 
 # -- Routing ----------------------------------------------------------------------------------------------------------

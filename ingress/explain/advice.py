@@ -115,9 +115,11 @@ def _held(explained: dict[str, Any]) -> Advice:
     held = next((row["target"] for row in explained["deliveries"] if row["held_since"]), None)
     if held is None:
         return Advice(to_do=HELD_TO_DO)
-    to_do = f"An author must resume {held['definition']}. The run then starts by itself." if held["is_paused"] else ""
+    to_do = (
+        f"An author must resume {held['definition_name']}. The run then starts by itself." if held["is_paused"] else ""
+    )
     definition_id = str(held["definition_id"] or "")
-    return Advice(to_do=to_do or HELD_TO_DO, definition_id=definition_id, definition=held["definition"] or "")
+    return Advice(to_do=to_do or HELD_TO_DO, definition_id=definition_id, definition=held["definition_name"] or "")
 
 
 def _can_be_taken(taker: dict[str, Any]) -> Advice:
@@ -206,7 +208,7 @@ def _compare(wait: dict[str, Any]) -> Advice:
     return Advice(
         to_do="The rows of this run differ from Temporal. Open the run and compare it with Temporal.",
         run_id=str(wait["run_id"]),
-        run_name=f"{wait['definition']} {wait['key']}",
+        run_name=f"{wait['definition_name']} {wait['key']}",
     )
 
 
@@ -229,7 +231,7 @@ def _best(explained: dict[str, Any]) -> Advice | None:
         # A run that differs from Temporal may have ended.
         if near["wait_status"] != WaitStatus.WAITING or near["key"] == HIDDEN or near["run_differs"]:
             continue
-        run = {"run_id": str(near["run_id"]), "run_name": f"{near['definition']} {near['key']}"}
+        run = {"run_id": str(near["run_id"]), "run_name": f"{near['definition_name']} {near['key']}"}
         if near["event_name"] != explained["event_type"]:
             return _send(
                 "An open run waits with this key for another event type. If the sender used the wrong type, send the"

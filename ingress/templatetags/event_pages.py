@@ -9,11 +9,12 @@ from django import template
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
-from django.utils.html import conditional_escape, format_html
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from ingress.explain.summary import span
 from workflows.statuses import WaitStatus
+from workflows.templatetags.screens import code_marks
 
 register = template.Library()
 
@@ -24,11 +25,11 @@ _RUN = re.compile(r"\b([Rr]un) ([0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 @register.filter
 def linked_runs(text: str, keys: dict[str, str]) -> SafeString:
-    """Escape the text and replace each `run ID` by a link to the run's page.
+    """Escape the text, render parts between backticks as code, and replace each `run ID` by a link to the run's page.
 
     The link shows the key of the run from `keys`, by run id, or the beginning of the id.
     """
-    escaped = str(conditional_escape(text))
+    escaped = str(code_marks(text))
     return mark_safe(_RUN.sub(partial(_link, keys), escaped))  # noqa: S308  _link escapes the key
 
 

@@ -99,8 +99,12 @@ def test_start_without_a_field_of_its_mapping_names_the_field_and_offers_a_corre
     event.refresh_from_db()
     assert event.outcome_code == "not_started"
     page = page_of(event)
-    reason = "`event.payload.order.amount` has no value: the payload has no `order.amount`"
-    assert f"payloadMapping.amount: {reason}" in page
+    reason = "<code>event.payload.order.amount</code> has no value: the payload has no <code>order.amount</code>"
+    assert page.count(f"payloadMapping.amount: {reason}") == 3  # the box, the delivery and its attempt
+    assert "`" not in page
+    assert re.search(r"<bdi>Flow</bdi> version 1:\s+its trigger is this event type\.", page)
+    assert re.search(r"Not started:\s+<bdi>Flow", page)
+    assert "Skipped" not in page
     assert "Send the event again with order.amount, or ask an author to set a default with coalesce." in page
     assert "Send a corrected event…" in page
     over = {"outcome": "unmatched", "buffered_until": timezone.now() - timedelta(seconds=5)}
@@ -125,7 +129,7 @@ def test_event_on_hold_says_why_and_until_when(tenant: Any) -> None:
     assert (event.outcome, event.outcome_reason) == ("held", why)
     page = page_of(event)
     assert f'<h2 id="why">{why}</h2>' in page
-    assert "An author must resume flow. The run then starts by itself." in page
+    assert "An author must resume Flow. The run then starts by itself." in page
     definition = Definition.objects.get(tenant=tenant)
     assert reverse("admin:workflows_definition_change", args=[definition.id]) in page
     assert "Routing</span>" not in page

@@ -18,7 +18,7 @@ def near(
     key: str, event_name: str = "REPLIED", wait_status: str | None = "WAITING", *, differs: bool = False
 ) -> dict[str, Any]:
     wait = {"key": key, "event_name": event_name, "wait_status": wait_status}
-    return {**wait, "run_id": "r", "definition": "flow", "run_differs": differs}
+    return {**wait, "run_id": "r", "definition_name": "Flow", "run_differs": differs}
 
 
 def explained(*near_misses: dict[str, Any], keys: list[str] | None = None, **changes: Any) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def explained(*near_misses: dict[str, Any], keys: list[str] | None = None, **cha
 
 
 def delivery(status: str, *, sent: bool = False, held: bool = False, is_paused: bool = False) -> dict[str, Any]:
-    target = {"definition": "flow", "definition_id": "d", "is_paused": is_paused}
+    target = {"definition_name": "Flow", "definition_id": "d", "is_paused": is_paused}
     at = RECEIVED if sent else None
     return {
         "status": status, "created_at": RECEIVED, "sent_at": at, "held_since": RECEIVED if held else None,
@@ -93,7 +93,7 @@ ALMOST = {"key": "TCK-4471", "replaces": "TCK-4417"}
         (explained(code="held", deliveries=[delivery("pending", held=True)]), "no longer applies", "", {}),
         (
             explained(code="held", deliveries=[delivery("pending", held=True, is_paused=True)]),
-            "An author must resume flow",
+            "An author must resume Flow",
             "",
             {},
         ),
@@ -169,6 +169,11 @@ def test_advice(trace: dict[str, Any], to_do: str, action: str, fields: dict[str
     assert to_do in advice.to_do
     assert (advice.action, advice.fields) == (action, fields)
     assert bool(advice.label) == bool(action)
+
+
+def test_advice_names_the_run_with_the_name_of_its_definition() -> None:
+    advice = advice_of(explained(near("TCK-4471")), now=RECEIVED)
+    assert (advice.run_id, advice.run_name) == ("r", "Flow TCK-4471")
 
 
 def test_near_misses_are_alike_and_ordered_by_the_keys_that_the_reader_sees() -> None:
