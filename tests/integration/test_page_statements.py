@@ -15,7 +15,7 @@ from tests.support.members import member_of
 from tests.support.page_scripts import wrong_scripts
 from tests.support.statements import sent_statements
 from tests.support.story.places import story_places, story_run
-from workflows.models import Definition
+from workflows.models import Definition, Incident
 
 MOST_STATEMENTS = 12
 RUN_TABS = ("graph", "input", "events", "children", "audit", "logs", "definition")
@@ -27,6 +27,9 @@ def problems_of(client: Client, addresses: dict[str, str]) -> Iterator[str]:
         client.get(address)  # the caches of the process are filled
         with sent_statements() as statements:
             response = client.get(address)
+        if len(statements) > MOST_STATEMENTS:  # an entry of a cache may have expired between the two requests
+            with sent_statements() as statements:
+                client.get(address)
         if len(statements) > MOST_STATEMENTS:
             yield f"{name}: {len(statements)} statements"
         if response.status_code == 200 and not response.streaming:
@@ -43,7 +46,10 @@ def test_each_page_needs_few_statements_and_has_no_unused_script(story: Any, mem
     }
     pages |= {f"{key} {tab}": f"{address}?tab={tab}" for key, address in runs.items() for tab in RUN_TABS}
     of_payments = f"{reverse('admin:workflows_run_changelist')}?definition=payment-capture"
-    filters = ("", "&q=PAY-1", "&status__exact=FAILED", "&version=2", "&problem=failed", "&o=data.amount")
+    filters = (
+        "", "&q=PAY-1", "&status__exact=FAILED", "&version=2", "&problem=failed", "&o=data.amount",
+        f"&incident={Incident.objects.filter(tenant=story.tenant).latest('run_count').number}",
+    )  # fmt: skip
     pages |= {f"runs{query}": f"{of_payments}{query}" for query in filters}
     definition = Definition.objects.get(tenant=story.tenant, key="payment-capture")
     address = reverse("admin:workflows_definition_change", args=[definition.id])

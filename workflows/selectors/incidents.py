@@ -24,6 +24,8 @@ from workflows.statuses import ACTIVE_INCIDENT_STATES, IncidentState
 
 HOURS = 24
 MOST_COUNTED = 1_000
+# Up to this number of runs of an incident, a list reads them by their ids.
+MOST_LISTED = 500
 NEWEST_FAILURE_FIRST = ("-last_failed_at", "-id")
 
 
@@ -132,12 +134,14 @@ def runs_of_incident(
 ) -> QuerySet[Run]:
     """Return the runs that the count of an incident contains, or the replays of the newest of them, or both.
 
-    Cost: two statements for the ids of the replays.
+    Cost: one statement for the ids of the counted runs, or two for the ids of the replays.
     """
     family = family_of(Incident.objects.filter(number=number), tenant_id=tenant_id)
     failures = IncidentFailure.objects.filter(tenant_id=tenant_id, incident__in=family, is_counted=True)
     if not replays:
-        return runs.filter(id__in=failures.values("run_id"))
+        ids = list(failures.values_list("run_id", flat=True)[: MOST_LISTED + 1])
+        # A few ids are read first. With a subquery, PostgreSQL would sometimes look for them among all runs.
+        return runs.filter(id__in=ids if len(ids) <= MOST_LISTED else failures.values("run_id"))
     newest = list(failures.order_by("-failed_at").values_list("run_id", "origin_id")[:MOST_RUNS])
     # The ids are read first. With a subquery, PostgreSQL would look for the replays among all runs.
     ids = replays_of_failures(tenant_id=tenant_id, failures=newest)
