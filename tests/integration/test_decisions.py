@@ -32,7 +32,7 @@ def open_decision(tenant: Any, **fields: Any) -> HumanTask:
         run=make_run(tenant),
         step_path="root.steps[0]",
         task_type="action.decide_outcome",
-        title="Did “Charge the customer” have its effect?",
+        title="Did crm.charge@1 have its effect?",
         context_data=CONTEXT,
         assigned_roles=["operator"],
         **fields,

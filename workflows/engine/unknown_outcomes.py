@@ -67,7 +67,7 @@ def ask_for_outcome(
     action = f"{step.config['actionId']}@{step.config['version']}"
     task = {
         "taskType": DECIDE_OUTCOME,
-        "title": f"Did “{step.name or step.id}” have its effect?",
+        "title": f"Did {action} have its effect?",
         "description": (
             f"The execution of {action} was lost, so its outcome is unknown. Check the target system with the "
             "idempotency key, then decide. `happened` needs the output. `did_not_happen` executes the action again."

@@ -212,7 +212,7 @@ def _outcome_unknown(desk: Desk) -> Run:
         "error": lost,
     }
     telling.task(
-        "reserve", title="Did “Reserve the amount” have its effect?", due=desk.at(-24), formSchema=decision_form({}),
+        "reserve", title="Did bank.reserve@1 have its effect?", due=desk.at(-24), formSchema=decision_form({}),
         taskType="action.decide_outcome", contextData=context, description=lost, allowSystem=False,
     )  # fmt: skip
     return telling.tell("WAITING", "reserve")

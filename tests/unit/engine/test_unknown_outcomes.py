@@ -76,7 +76,7 @@ def test_unknown_outcome_opens_a_task_with_request_key_and_attempts() -> None:
     assert (task["taskType"], task["roles"], task["dueAt"]) == (
         "action.decide_outcome", ["operator"], START_MS + 5_000 + 604_800_000,
     )  # fmt: skip
-    assert task["title"] == "Did “mail” have its effect?"
+    assert task["title"] == "Did crm.update@1 have its effect?"
     context = task["contextData"]
     assert (context["action"], context["request"], context["idempotencyKey"], context["attempts"]) == (
         "crm.update@1", {"to": "a@example.org"}, "order-7", 1,
