@@ -13,11 +13,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests.support.browser import sign_in
+from tests.support.bulk_jobs import start_job
 from tests.support.events import receive
 from tests.support.factories import make_run, publish
 from tests.support.problems import add_failed, add_incident
 from workflows.admin import live as live_pages
-from workflows.models import Run, RunStep, TenantMembership
+from workflows.models import BulkJob, Run, RunStep, TenantMembership
 from workflows.projections.transaction import projection_writer
 
 SET_HIDDEN = """(hidden) => {
@@ -218,6 +219,24 @@ def test_dashboard_updates_the_counts(page: Any, site: str, tenant: Any) -> None
     assert page.evaluate("document.activeElement.querySelector('.n').textContent") == "1"  # the focus stays
     shown = page.get_by_text("The job continues.").count(), page.get_by_text("The job failed.").count()
     assert shown == (0, 1)
+
+
+def test_page_of_a_job_has_one_time_of_reading_when_the_state_before_it_disappears(
+    page: Any, site: str, tenant: Any, no_dispatcher: None
+) -> None:
+    make_run(tenant)
+    job = start_job(tenant)
+    sign_in(page, site, make_member(tenant, "operator"))
+    page.clock.install()
+    page.goto(f"{site}{reverse('admin:workflows_bulkjob_change', args=[job.id])}")
+    page.locator("[data-live-read].live").wait_for()
+    stop_clock(page)
+    shown = page.locator(".head > .pill.lg")
+    before = shown.count()
+    BulkJob.objects.filter(id=job.id).update(state="done", ended_at=timezone.now(), next_slice_at=None)
+    LivePage(page, Run()).poll()
+    page.wait_for_function("before => document.querySelectorAll('.head > .pill.lg').length < before", arg=before)
+    assert [page.locator(f"[data-live-{part}]").count() for part in ("read", "problem")] == [1, 1]
 
 
 def test_ages_grow_between_two_readings(page: Any, site: str, tenant: Any) -> None:

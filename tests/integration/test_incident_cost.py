@@ -14,7 +14,8 @@ from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
 from tests.support.members import member_of
 from tests.support.plans import conditions_of, copies, rows_read
 from tests.support.statements import sent_statements
-from workflows.models import BulkJob, IncidentFailure, Run
+from workflows.models import BulkJob, Command, IncidentFailure, Run
+from workflows.selectors.incident_jobs import replay_jobs_of
 from workflows.selectors.incident_replays import newest_failures
 from workflows.selectors.incidents import incidents_shown, runs_of_incident
 from workflows.services.incidents.grow import unread_runs
@@ -77,10 +78,13 @@ def test_queries_use_indexes(tenant: Any) -> None:
         last_failed_at="now() - n * interval '1 s'",
     )  # fmt: skip
     copies(version.definition, 2_000, key="'flow-' || n")  # a scan of a few definitions would be the best plan
+    incident_replay_preview(actor=make_actor(tenant, Role.OPERATOR), incident_id=incident.id)
+    copies(Command.objects.get(tenant=tenant, action="bulk"), 20_000, run_id="md5('failed-' || n)::uuid")
     listed: QuerySet[Any] = incidents_shown(tenant_id=tenant.id).filter(state="new").order_by("-last_failed_at", "-id")
     queries: list[tuple[QuerySet[Any], str]] = [
         (unread_runs(tenant.id, timezone.now())[:1_000], "projected_at >="),
         (newest_failures(incident), "incident_id"),
+        (replay_jobs_of(incident), "run_id"),
         (listed[:50], "tenant_id"),
     ]
     for rows, column in queries:

@@ -11,7 +11,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from tests.support.bulk_jobs import accept_starts, complete_job, end_replays, executed, set_run
+from tests.support.bulk_jobs import accept_starts, complete_job, end_replays, executed, set_run, start_job
 from tests.support.factories import make_run, publish
 from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
 from tests.support.incident_pages import NEW_CAUSE, page_of, preview, replay, start, text_of
@@ -22,6 +22,7 @@ from workflows.models import BulkJob, Definition, Incident, PayloadSchema, Run
 from workflows.models.fields import new_id
 from workflows.projections.transaction import projection_writer
 from workflows.selectors.incidents import incident_rows
+from workflows.statuses import CommandAction
 
 KEYS = ("PAY-1", "PAY-2", "PAY-3")
 DASHBOARD = "admin:index"
@@ -214,6 +215,29 @@ def test_list_of_jobs_shows_the_result_of_each_job_and_is_live(tenant: Any, inci
     assert '<b class="tint c-green">2</b> of 3 succeeded' in later
     before, after = (page.split('data-live data-version="')[1].split(".")[0] for page in (shown, later))
     assert before != after
+
+
+def test_job_of_the_run_list_is_the_last_replay_of_the_incident(tenant: Any, incident: Incident) -> None:
+    client = member_of(tenant)
+    replay(client, incident, "FAILED", "SUCCEEDED", "CANCELED")
+    failed = Run.objects.get(tenant=tenant, replay_of__isnull=False, status="FAILED")
+    other = fail_run(failed.definition_version, "Another cause.", code="OTHER")
+    listed = complete_job(start_job(tenant, CommandAction.REPLAY, ids=[failed.id, other.id]))
+    end_replays(listed, "RUNNING", "SUCCEEDED")
+    for state, advice in (("running", "Wait for its end"), ("paused", "Start its other runs")):
+        BulkJob.objects.filter(id=listed.id).update(state=state, ended_at=None)
+        shown = text_of(client, page_of(incident))
+        assert f"A replay of these runs is in progress. {advice}, or stop it, before you replay again." in shown
+    BulkJob.objects.filter(id=listed.id).update(state="done", ended_at=timezone.now())
+    shown = text_of(client, page_of(incident))
+    card = shown.split("Result of the last replay")[1].split("</section>")[0]
+    assert reverse("admin:workflows_bulkjob_change", args=[listed.id]) in card
+    assert "<b>2</b> started" in card  # the sentence above has other numbers
+    assert "Earlier replays" in shown
+    (same,) = [one for one in grow_incidents(tenant) if one.code == "OTHER"]
+    assert f"h-r-{listed.id}" in text_of(client, page_of(same))
+    unrelated = complete_job(start_job(tenant, CommandAction.REPLAY, ids=[make_run(tenant, status="FAILED").id]))
+    assert str(unrelated.id) not in text_of(client, page_of(incident))
 
 
 def test_open_replay_names_its_step_and_the_failed_step_that_it_has_passed(tenant: Any, incident: Incident) -> None:

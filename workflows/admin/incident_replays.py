@@ -57,6 +57,7 @@ def replays_context(incident: Incident, page: IncidentPage) -> dict[str, Any]:
         "version_rows": [{"row": row, "replays": versions.get(row.version)} for row in page.failures.versions],
         "published_replays": _shown(versions.get(published.version), runs) if published else None,
         "replays_in_progress": any(not job["job"].ended_at for job in jobs),
+        "replays_paused": any(job["job"].state == BulkState.PAUSED for job in jobs),
         "shown_replays": [job for job in jobs if job["is_full"]],
         "earlier_replays": [job for job in jobs if not job["is_full"]],
         "work": _work(newest_replays(incident.id, groups)) if groups else None,
@@ -116,8 +117,12 @@ def _jobs(
                 "is_first_alone": is_first_alone,
                 # The step in which the original failed, if the first replay has passed it and is open.
                 "first_passed": getattr(first, "passed_step", "") if is_first_alone and outcomes["open"] else "",
-                # The sentence over the only job of an incident has the same numbers.
-                "is_told": len(jobs) == 1 and job.ended_at is not None and not any(outcomes[name] for name in UNTOLD),
+                # The sentence over the only job of an incident has the same numbers. A job of the run list can have
+                # runs of other incidents.
+                "is_told": len(jobs) == 1
+                and job.incident_id is not None
+                and job.ended_at is not None
+                and not any(outcomes[name] for name in UNTOLD),
                 "is_full": place == 0 or job.ended_at is None,
                 "tried": tried[job.id],
             }

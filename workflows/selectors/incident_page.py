@@ -12,6 +12,7 @@ from django.db.models.functions import JSONObject
 from workflows.models import BulkJob, Incident, IncidentNote
 from workflows.selectors.bulk_first_runs import first_inputs
 from workflows.selectors.failure_counts import Failures, failures_of
+from workflows.selectors.incident_jobs import replay_jobs_of
 from workflows.statuses import BulkState
 
 SHOWN_NOTES = 20
@@ -22,9 +23,9 @@ SHOWN_JOBS = 4
 class IncidentPage:
     """Parts of the page.
 
-    `failures`: how often and in which versions runs fail. `jobs`: replay jobs that have started, those that go on
-    first, then the newest. `preview`: the preview of a replay that the caller named. `notes` and `merged` have only the
-    fields that are shown.
+    `failures`: how often and in which versions runs fail. `jobs`: started jobs that replay runs of the incident, those
+    that go on first, then the newest. `preview`: the preview of a replay that the caller named. `notes` and `merged`
+    have only the fields that are shown.
     """
 
     failures: Failures
@@ -42,7 +43,8 @@ def incident_page(incident: Incident, *, preview_id: uuid.UUID | None = None) ->
     annotated: Any = incident
     inputs = Case(When(state=BulkState.PREVIEW, then=first_inputs()))
     own = BulkJob.objects.filter(tenant_id=incident.tenant_id, incident=incident).annotate(first_inputs=inputs)
-    started = own.filter(started_at__isnull=False).order_by(F("ended_at").desc(nulls_first=True), "-started_at")
+    replaying = replay_jobs_of(incident).annotate(first_inputs=inputs)
+    started = replaying.filter(started_at__isnull=False).order_by(F("ended_at").desc(nulls_first=True), "-started_at")
     named = own.filter(id=preview_id, state=BulkState.PREVIEW) if preview_id else own.none()
     jobs = list(started[:SHOWN_JOBS].union(named[:1], all=True))
     return IncidentPage(

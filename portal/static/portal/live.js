@@ -25,8 +25,9 @@
     }
   };
   const keyOf = (node) => node.dataset?.key || node.id || "";
-  const isSame = (shown, fresh) => shown.nodeName === fresh.nodeName && keyOf(shown) === keyOf(fresh);
   const isOwn = (node) => node.nodeType === Node.ELEMENT_NODE && node.hasAttribute("data-live-own");
+  const isSame = (shown, fresh) =>
+    shown.nodeName === fresh.nodeName && keyOf(shown) === keyOf(fresh) && isOwn(shown) === isOwn(fresh);
   const update = (shown, fresh) => {
     if (shown.isEqualNode(fresh) || isOwn(shown)) return;
     if (shown.nodeType !== Node.ELEMENT_NODE) {
