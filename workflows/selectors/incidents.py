@@ -141,7 +141,7 @@ def runs_of_incident(
     if not replays:
         ids = list(failures.values_list("run_id", flat=True)[: MOST_LISTED + 1])
         # A few ids are read first. With a subquery, PostgreSQL would sometimes look for them among all runs.
-        return runs.filter(id__in=ids if len(ids) <= MOST_LISTED else failures.values("run_id"))
+        return runs.filter(id__in=ids) if len(ids) <= MOST_LISTED else runs.filter(id__in=failures.values("run_id"))
     newest = list(failures.order_by("-failed_at").values_list("run_id", "origin_id")[:MOST_RUNS])
     # The ids are read first. With a subquery, PostgreSQL would look for the replays among all runs.
     ids = replays_of_failures(tenant_id=tenant_id, failures=newest)
