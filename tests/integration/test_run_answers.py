@@ -23,6 +23,7 @@ from workflows.admin.run_page import TABS
 from workflows.engine.definition import RetryPolicy
 from workflows.engine.retry import retry_delay_ms
 from workflows.models import Run, RunStep, RunWait
+from workflows.models.fields import short_id
 from workflows.projections.transaction import projection_writer
 from workflows.services.runs.replay_checks import replay_facts_of_run
 
@@ -297,3 +298,26 @@ def test_replay_is_offered_in_the_menu_only_if_another_run_of_the_key_is_in_the_
         assert f'<a href="{address}">' in page.content.decode()
     else:
         assert "A replay now would do the work twice." not in shown
+
+
+def test_a_failed_replay_without_a_key_says_who_asked_for_it_and_that_one_attempt_was_allowed(tenant: Any) -> None:
+    config = {"actionId": "http.request", "version": 1, "inputMapping": {"url": "https://x.test"}}
+    version = publish(tenant, {"id": "call", "type": "action.call", "config": config})
+    path, now = "root.steps[0]", timezone.now()
+    error = {"category": "TransientError", "code": "HTTP_503", "message": "closed", "nodePath": path, "at": ""}
+    run = make_run(
+        tenant, definition_version=version, status="FAILED", ended_at=now, error=error,
+        replay_of=make_run(tenant, definition_version=version), requested_by="Maya Lindqvist",
+    )  # fmt: skip
+    with projection_writer("test"):
+        RunStep.objects.create(
+            tenant=tenant, run=run, step_path=path, step_id="call", step_type="action.call", status="FAILED",
+            error=error, started_at=now, ended_at=now, projection_seq=1,
+        )  # fmt: skip
+    client = member_of(tenant, role="operator")
+    page = text_of(client.get(reverse("admin:workflows_run_change", args=[run.id])).content.decode())
+    assert re.search(r"a replay of run \S+ by Maya Lindqvist", page)
+    assert page.count("The policy allows 1 attempt.") == 2, "in the answer and in the panel of the step"
+    form = client.get(reverse("admin:workflows_run_replay", args=[run.id])).content.decode()
+    path_to_page = re.sub(r"<[^>]*>", " ", form[form.index('class="crumb"') :].partition("</nav>")[0])
+    assert f"{run.definition.name} {short_id(run.id)}" in " ".join(path_to_page.split())

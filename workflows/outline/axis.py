@@ -1,7 +1,7 @@
 """Time axis of the outline. It folds idle time, so that the work of a run that waited for days stays visible."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -10,8 +10,10 @@ from itertools import pairwise
 BUSY_SHARE, MOST_BUSY_SHARE = 0.06, 0.5
 # Width of the gap in a folded idle time. A shorter idle time than twice the gap has none.
 CUT_WIDTH = 12.0
+# Idle time is folded from this share of the time. With less of it, an even scale shows the work well enough.
+MOST_IDLE_SHARE = 0.75
 # The label of the folded time fits between the other two labels only in the middle.
-LABEL_POSITION, LONG_LABEL = 50.0, 24
+LABEL_POSITION = 50.0
 # A longer axis shows times of the clock. A shorter one shows the seconds since the start.
 CLOCK_SECONDS = 600.0
 CLOCK_PARTS = 3
@@ -43,8 +45,9 @@ class Tick:
 class TimeAxis:
     """Map from times to percent of the width.
 
-    Idle time is the time outside of the spans of `busy`. If it is over half of the time, the axis draws it shorter.
-    `cuts` has then the left edge of the gap in each long idle time. Many short idle times are not drawn shorter.
+    Idle time is the time outside of the spans of `busy`. If it is most of the time, the axis draws it shorter. `cuts`
+    has then the left edge of the gap in each long idle time, and `folded_seconds` is the time of these. Many short idle
+    times are not drawn shorter.
     `end` of an open run is now.
     """
 
@@ -56,8 +59,11 @@ class TimeAxis:
         offsets = [(self._offset(a), self._offset(b)) for a, b in busy]
         spans = _merged(offsets)
         self.idle_seconds = max(0.0, self.seconds - sum(b - a for a, b in spans))
-        self._points = self._folded(spans, len(offsets)) if self.idle_seconds > self.seconds / 2 and spans else []
-        self.cuts = self._cuts(spans) if self._points else []
+        is_idle = self.idle_seconds > MOST_IDLE_SHARE * self.seconds
+        self._points = self._folded(spans, len(offsets)) if is_idle and spans else []
+        folded = list(self._long_idle_spans(spans)) if self._points else []
+        self.folded_seconds = sum(b - a for a, b in folded)
+        self.cuts = [self._cut(a, b) for a, b in folded]
         if not self.cuts:
             self._points = []
 
@@ -94,10 +100,9 @@ class TimeAxis:
         return self.seconds >= DAYS_SECONDS
 
     def ticks(self) -> list[Tick]:
-        """Return the labels of the axis. A folded axis says how much idle time it leaves out."""
+        """Return the labels of the axis. A folded axis says how much time its gaps leave out."""
         if self.cuts:
-            idle = f"{took_text(self.idle_seconds)} idle, folded"
-            return [self._tick(0), Tick(LABEL_POSITION, idle), *([self._tick(1)] if len(idle) < LONG_LABEL else [])]
+            return [self._tick(0), Tick(LABEL_POSITION, f"{took_text(self.folded_seconds)} folded"), self._tick(1)]
         if self.is_clock:
             return [self._tick(part / CLOCK_PARTS) for part in range(CLOCK_PARTS + 1)]
         if self.seconds < 0.01:
@@ -132,11 +137,16 @@ class TimeAxis:
             points.append((end, points[-1][1] + (end - start) * of_busy))
         return [*points, (self.seconds, 100.0)]
 
-    def _cuts(self, spans: Sequence[tuple[float, float]]) -> list[float]:
-        """Return the left edge of each gap. It is in the middle of an idle time."""
+    def _long_idle_spans(self, spans: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+        """Return the idle times that are wide enough for a gap."""
         edges = [0.0, *(edge for span in spans for edge in span), self.seconds]
-        idle = [(self._at_offset(a), self._at_offset(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-        return [round((a + b - CUT_WIDTH) / 2, 2) for a, b in idle if b - a >= 2 * CUT_WIDTH]
+        for a, b in zip(edges[::2], edges[1::2], strict=True):
+            if self._at_offset(b) - self._at_offset(a) >= 2 * CUT_WIDTH:
+                yield a, b
+
+    def _cut(self, start: float, end: float) -> float:
+        """Return the left edge of the gap in an idle time. It is in the middle."""
+        return round((self._at_offset(start) + self._at_offset(end) - CUT_WIDTH) / 2, 2)
 
     def _at_offset(self, offset: float) -> float:
         for (x0, y0), (x1, y1) in pairwise(self._points):

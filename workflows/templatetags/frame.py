@@ -6,6 +6,8 @@ from django import template
 from django.template import Context
 
 from workflows.actors import person_name
+from workflows.models import Run
+from workflows.models.fields import short_id
 from workflows.services.tenant_usage import Use, uses_of
 from workflows.statuses import Role
 
@@ -51,7 +53,10 @@ def _row(context: Context, list_link: str) -> list[dict[str, Any]]:
     row = next((found for found in rows if found), None)
     if not back or row is None or back.partition("?")[0] in (list_link, context["request"].path):
         return []
-    title = getattr(row, "name", "") or getattr(row, "correlation_key", "") or str(row)
+    title = getattr(row, "name", "") or getattr(row, "correlation_key", "")
+    if not title:
+        # A run without a key has a short name in its path, as on its own page, so that the path fits.
+        title = f"{row.definition.name} {short_id(row.id)}" if isinstance(row, Run) else str(row)
     return [{"title": title, "link": back}]
 
 

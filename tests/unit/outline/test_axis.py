@@ -17,7 +17,7 @@ def at(seconds: float) -> datetime:
     ("end", "busy", "positions"),
     [
         (8, [(0, 8)], {0: 0, 2: 25, 8: 100, 9: 100}),
-        (8, [(0, 5)], {5: 62.5, 8: 100}),  # less than half of the time is idle
+        (8, [(0, 2)], {2: 25, 8: 100}),  # three quarters of the time are idle
         (100, [(0, 10)], {10: 6, 100: 100}),  # each busy time gets 6 % of the width
         (100, [(0, 5), (95, 100)], {5: 6, 95: 94, 50: 50}),
         (100, [(n, n + 1) for n in range(10)], {10: 50, 100: 100}),  # all busy times get at most half of the width
@@ -58,12 +58,14 @@ def test_short_axis_shows_seconds_and_a_long_one_times_of_the_clock(
 
 def test_folded_axis_says_how_much_is_idle_and_cuts_each_long_idle_time() -> None:
     axis = TimeAxis(START, at(15_001.2), [(at(0), at(1.2))], is_open=True)
-    assert labels(axis) == [(0, "00:00:00"), (50, "4 h 10 min idle, folded"), (100, "now")]
+    assert labels(axis) == [(0, "00:00:00"), (50, "4 h 10 min folded"), (100, "now")]
     assert axis.step == 100, "no line suggests that the scale is even"
     assert axis.cuts == [47.0]  # the wait is drawn from 6 to 100, and the gap has a width of 12
     twice = TimeAxis(START, at(200), [(at(0), at(10)), (at(105), at(110))])
     assert twice.cuts == [24.59, 72.59]
-    assert labels(twice) == [(0, "0 s"), (50, "3 min idle, folded"), (100, "3 min")]
+    assert labels(twice) == [(0, "0 s"), (50, "3 min folded"), (100, "3 min")]
+    gap = TimeAxis(START, at(100), [(at(0), at(4)), (at(5), at(9))])
+    assert (gap.idle_seconds, gap.folded_seconds) == (92, 91), "the idle second between the two is not folded"
     assert TimeAxis(START, at(8), [(at(0), at(8))]).cuts == []
     many = TimeAxis(START, at(1_000), [(at(n * 100), at(n * 100 + 1)) for n in range(10)])
     assert (many.cuts, many.position(at(500))) == ([], 50), "ten short waits have no room for gaps"
