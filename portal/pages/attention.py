@@ -174,7 +174,7 @@ KINDS = {
     "failed": Kind(
         "failed", "red", "Failed runs without an owner", "failed runs without an owner", _runs(RunProblem.UNOWNED),
         _failed, "ago",
-        "Open the incident, take it, and replay its runs when the cause is gone.",
+        "Take the incident, repair the cause, replay. Of a run and its replays only the newest counts.",
     ),
     "auto_paused": Kind(
         "held", "red", "Definitions paused by the portal", "automatic pauses",

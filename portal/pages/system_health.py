@@ -254,7 +254,7 @@ def _freshness(seconds: float | None, queues: tuple[TaskQueueState, ...] | None)
     if seconds is None:
         return Item(name, GOOD, "–", "no run ended this hour", limit, to_do)
     state = WARNING if seconds > LONG_LAG_SECONDS else GOOD
-    note = f"95 % of runs appear here within {duration(seconds)}."
+    note = f"A change appears here within {duration(seconds)} in 95 % of cases."
     return Item(name, state, duration(seconds), "", limit, to_do, note=note)
 
 
@@ -275,7 +275,8 @@ def _checked(backlog: Backlog) -> Item:
         limit,
         to_do,
         unchecked_address() if backlog.unchecked else "",
-        note="A check is a comparison with Temporal, or a write of the run's own workflow.",
+        note="Changes appear here without a check. The check finds a change that was lost: the portal compares the run"
+        " with Temporal, or the run writes its state.",
     )
 
 

@@ -59,7 +59,7 @@ def test_newest_failure_says_the_reason_to_those_who_see_payloads(tenant: Any) -
                  "details": {"status": 404, "body": body % key}}  # fmt: skip
         fail_run(version, error=error, ended_at=timezone.now() + timedelta(seconds=number - 9))
     (incident,) = grow_incidents(tenant)
-    reason = f"No payment with the id PAY-140 exists (NOT_FOUND). {message}</bdi>"
+    reason = f'No payment with the id <span class="nowrap">PAY-140</span> exists (NOT_FOUND). {message}</bdi>'
     for address in (page_of(incident), reverse(LIST), reverse("admin:index")):
         for role, sees in (("operator", True), ("viewer", False)):
             shown = text_of(member_of(tenant, role=role), address)

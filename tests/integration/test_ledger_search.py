@@ -12,13 +12,14 @@ from django.utils import timezone
 from tests.support.api import Api
 from tests.support.bulk_jobs import preview_job
 from tests.support.factories import make_actor, make_run, make_tenant, make_token, publish
+from tests.support.failed_runs import fail_run, grow_incidents
 from tests.support.list_pages import links_in
 from tests.support.members import member_of
 from tests.support.plans import conditions_of, copies, plan_of
 from tests.support.statements import sent_statements
 from workflows.admin import ledger_list
 from workflows.ledger import command_finish, command_open
-from workflows.models import Command, Definition, Event, HumanTask
+from workflows.models import Command, Definition, Event, HolidayCalendar, HumanTask, Schedule
 from workflows.models.fields import new_id
 from workflows.selectors import ledger_search as search
 from workflows.services.bulk.jobs import bulk_pause, bulk_resume, bulk_start, bulk_stop
@@ -257,3 +258,49 @@ def test_file_of_events_with_refused_lines_is_not_green(tenant: Any) -> None:
     command_finish(command, CommandState.OBSERVED, details=details)
     (row,) = member_of(tenant).get(PAGE).context_data["rows"]
     assert (row.mark.tone, row.effect_text) == ("amber", "3 new, 1 refused")
+
+
+def test_targets_with_an_id_have_their_name_and_observed_commands_say_how_long_it_took(tenant: Any) -> None:
+    """The command that starts a run is older than the run, so the row has no link to the run."""
+    version = publish(tenant, {"id": "s", "type": "state.set", "config": {"state": "DONE"}})
+    run = make_run(tenant, definition_version=version, correlation_key="")
+    of_definition = {"tenant": tenant, "definition": version.definition}
+    kept, removed = (
+        Schedule.objects.create(
+            **of_definition, name=name, kind="cron", cron="0 2 * * *", temporal_schedule_id=name, removed_at=at
+        )
+        for name, at in (("Nightly", None), ("Old", timezone.now()))
+    )
+    calendar = HolidayCalendar.objects.create(tenant=tenant, name="Bank")
+    fail_run(version)
+    incident = grow_incidents(tenant)[0]
+    targets = [
+        ("run", run), ("schedule", kept), ("schedule", removed), ("holiday calendar", calendar), ("incident", incident),
+    ]  # fmt: skip
+    for kind, target in targets:
+        command = command_open(
+            actor=make_actor(tenant), action=CommandAction.START_RUN, target_type=kind, target_id=str(target.id)
+        )
+        Command.objects.filter(id=command.id).update(
+            state="observed", decided_at=command.requested_at, observed_at=command.requested_at + timedelta(seconds=3)
+        )
+    client = member_of(tenant, role="viewer")
+    with sent_statements() as sent:
+        page = client.get(f"{PAGE}?action=start_run")
+    assert len(sent) <= 12, "\n".join(sent)
+    shown = [(row.target.kind, row.target.name, bool(row.target.url)) for row in reversed(page.context_data["rows"])]
+    assert shown == [
+        (run.definition.name, "", True), ("Schedule", "Nightly", True), ("Schedule", "Old", False),
+        ("Holiday calendar", "Bank", True), ("Incident", f"INC-{incident.number}", True),
+    ]  # fmt: skip
+    assert page.content.decode().count("Observed after 3.0 s") == 5
+    for row in page.context_data["rows"]:
+        assert not row.target.url or client.get(row.target.url).status_code == 200, row.target
+
+
+def test_page_of_a_command_has_its_times_with_seconds_and_its_reason_apart_from_the_request(tenant: Any) -> None:
+    command = entry(tenant, "a", why="Paid twice.")
+    shown = member_of(tenant).get(reverse("admin:workflows_command_change", args=[command.id])).content.decode()
+    assert f">{command.requested_at:%H:%M:%S} UTC</time>" in shown
+    reason = shown.split(">Reason</h2>")[1].split("</section>")[0]
+    assert ("Paid twice." in reason, ">Request</h2>" in shown) == (True, False)

@@ -74,7 +74,7 @@ def test_health_names_the_limit_and_what_to_do_for_each_line(tenant: Any, tempor
     assert (lines["Overdue timers"].state, lines["Overdue timers"].more) == ("warning", "17 min late")
     assert re.fullmatch(r"polled \d+ s ago", lines["Workflow pollers"].more)
     text, wide = card.content.decode(), page.content.decode()
-    for expected in (' ago, limit 90 s. "', "· limit 1 min", "95 % of runs appear here within 1.2 s."):
+    for expected in (' ago, limit 90 s. "', "· limit 1 min", "A change appears here within 1.2 s in 95 % of cases."):
         assert expected in text, expected
     assert [item.to_do in wide for item in lines.values()] == [True] * len(lines)
 

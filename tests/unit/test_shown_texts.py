@@ -4,7 +4,7 @@ import pytest
 from django.utils.html import format_html
 
 from workflows.statuses import CommandSource, EventSource, Role
-from workflows.templatetags.screens import code_marks, quoted, sentence, with_article
+from workflows.templatetags.screens import code_marks, quoted, sentence, whole_keys, with_article
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,15 @@ def test_text_ends_with_one_full_stop(text: str, as_sentence: str, in_quotes: st
 )
 def test_names_between_backticks_are_code(text: str, shown: str) -> None:
     assert code_marks(text) == shown
+
+
+def test_no_line_ends_inside_a_key_or_a_date() -> None:
+    def whole(key: str) -> str:
+        return f'<span class="nowrap">{key}</span>'
+
+    long = f"PAY-{'1' * 40}"
+    shown = whole_keys(f"CB-51 <b> of PAY-127 (on 2026-10-31), e-mail {long}-2 a-")
+    assert shown == (f"{whole('CB-51')} &lt;b&gt; of {whole('PAY-127')} (on {whole('2026-10-31')}), e-mail {long}-2 a-")
 
 
 def test_nouns_have_their_article() -> None:

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from django.db.models import BooleanField, ExpressionWrapper, Q, TextField, Value
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Cast, Concat
 from django.urls import reverse
 
 from workflows.event_redaction import EventRedaction
-from workflows.models import BulkJob, Command, Definition, Event, Run
+from workflows.models import BulkJob, Command, Definition, Event, HolidayCalendar, Incident, Run, Schedule
 from workflows.models.fields import short_id
 from workflows.redaction import Rules
 from workflows.services.bulk.selectors import TARGET as BULK_JOB
@@ -16,7 +19,13 @@ from workflows.services.bulk.selectors import job_title, left_out_of_job
 from workflows.status_marks import COMMAND, EVENT, Mark
 from workflows.statuses import CommandAction, EventOutcome
 
-DEFINITION = "definition"
+DEFINITION, RUN = "definition", "run"
+# Other targets that have an id: the model, its name, and the rows that have a page.
+NAMED: dict[str, tuple[type[Schedule | HolidayCalendar | Incident], Combinable, Q]] = {
+    "schedule": (Schedule, Cast("name", TextField()), Q(removed_at__isnull=True)),
+    "holiday calendar": (HolidayCalendar, Cast("name", TextField()), Q()),
+    "incident": (Incident, Concat(Value("INC-"), Cast("number", TextField()), output_field=TextField()), Q()),
+}
 # What a command about a bulk job requests, by the operation in its payload.
 OPERATIONS = {
     "preview": "Preview bulk job",
@@ -55,12 +64,13 @@ class LedgerRow(NamedTuple):
 def ledger_rows(commands: Sequence[Command], *, tenant_id: uuid.UUID, rules: Rules) -> list[LedgerRow]:
     """Return the commands of `ledger_search` with their targets. The ledger is kept longer than runs.
 
-    Cost: four statements, and fewer if no run, job, definition or event is a target.
+    Cost: five statements, and fewer if some of these kinds are no target.
     """
     events = _events(commands, tenant_id)
     known = {
-        **_runs({command.run_id for command in commands if command.run_id}, tenant_id),
+        **_runs({run_id for command in commands if (run_id := _run_id(command))}, tenant_id),
         **_jobs({command.target_id for command in commands if command.target_type == BULK_JOB}, tenant_id),
+        **_named(commands, tenant_id),
     }
     definitions = _definitions(
         {command.target_id for command in commands if command.target_type == DEFINITION}, tenant_id
@@ -79,6 +89,12 @@ def ledger_rows(commands: Sequence[Command], *, tenant_id: uuid.UUID, rules: Rul
         else:
             rows.append(LedgerRow(command, name, target, mark))
     return rows
+
+
+def _run_id(command: Command) -> str:
+    """Return the id of the run. A command that starts a run is older than the run, so it has the id as its target."""
+    target = command.target_id if command.target_type == RUN and _is_id(command.target_id) else ""
+    return str(command.run_id or target)
 
 
 def _sent(command: Command) -> dict[str, Any]:
@@ -118,7 +134,7 @@ def _event_row(command: Command, name: str, event: Event, rules: Rules) -> Ledge
     return LedgerRow(command, name, target, mark, effect, redaction.reason(event.shown_reason))
 
 
-def _runs(ids: set[uuid.UUID], tenant_id: uuid.UUID) -> dict[str, LedgerTarget]:
+def _runs(ids: set[str], tenant_id: uuid.UUID) -> dict[str, LedgerTarget]:
     runs = Run.objects.filter(tenant_id=tenant_id, id__in=ids).select_related("definition")
     return {
         str(run.id): LedgerTarget(
@@ -139,6 +155,26 @@ def _jobs(ids: set[str], tenant_id: uuid.UUID) -> dict[str, LedgerTarget]:
         )
         for job in jobs
     }  # fmt: skip
+
+
+def _named(commands: Sequence[Command], tenant_id: uuid.UUID) -> dict[str, LedgerTarget]:
+    """Return the targets of the kinds of NAMED. Cost: one statement for all kinds."""
+    parts = []
+    for kind, (model, name, with_page) in NAMED.items():
+        ids = {command.target_id for command in commands if command.target_type == kind and _is_id(command.target_id)}
+        if ids:
+            has_page = ExpressionWrapper(with_page, BooleanField()) if with_page else Value(True)
+            rows = model.objects.filter(tenant_id=tenant_id, id__in=ids).order_by()
+            parts.append(rows.values_list(Value(kind), "id", name, has_page))
+    found = parts[0].union(*parts[1:], all=True) if parts else ()
+    return {
+        str(id_): LedgerTarget(kind.capitalize(), name, short_id(id_), _page(kind, id_) if has_page else "")
+        for kind, id_, name, has_page in found
+    }
+
+
+def _page(kind: str, id_: uuid.UUID) -> str:
+    return reverse(f"admin:workflows_{kind.replace(' ', '')}_change", args=[id_])
 
 
 def _definitions(keys: set[str], tenant_id: uuid.UUID) -> dict[str, LedgerTarget]:

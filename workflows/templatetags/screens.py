@@ -18,6 +18,8 @@ register = template.Library()
 SHOWN_LENGTH = 48
 _NUMBER_WITH_UNIT = re.compile(r"(?<=\d) (?=(?:ms|s|min|h|d|%)(?!\w))")
 _NO_BREAK_SPACE = "\u00a0"
+# A word of at most 32 characters with a hyphen inside and a digit: `PAY-105`, `2026-10-31`.
+_KEY = re.compile(r"(?<![\w-])((?=[\w-]{0,31}\d)\w+(?:-\w+)+(?<![\w-]{33}))(?![\w-])")
 
 
 @register.simple_tag
@@ -120,6 +122,17 @@ def breakable(text: Any, after: str) -> SafeString:
     signs = re.escape(after)
     parts = re.split(rf"(?<=[{signs}])(?![{signs}])", str(text))
     return format_html_join(mark_safe("<wbr>"), "{}", ((part,) for part in parts))
+
+
+@register.filter
+def whole_keys(text: Any) -> SafeString:
+    """Render a text in which no line ends inside a key or a date: a browser breaks a line after each hyphen.
+
+    A long key can still be broken, so that it stays inside a narrow column.
+    """
+    parts = _KEY.split(str(text))  # every second part is a key
+    keys = ["", *(format_html('<span class="nowrap">{}</span>', key) for key in parts[1::2])]
+    return format_html_join("", "{}{}", zip(keys, parts[::2], strict=True))
 
 
 @register.filter
