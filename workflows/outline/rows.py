@@ -235,6 +235,8 @@ def _note(node: Node, state: str, rows: Sequence[StepRow], loop: LoopView | None
         caught = len(loop.counts.failed)
         split = f": {loop.ok} ok, {caught} {'failed' if state == FAILED else 'caught'}" if caught else " items"
         return f"{loop.counts.total}{split}"
+    if node.step.type == LOOP and rows and rows[-1].status == "SUCCEEDED":
+        return "0 items"
     limit = node.step.retry.max_attempts if node.step.retry else 1
     tries = rows[-1].attempt if rows else 1
     if state == RETRYING:

@@ -156,3 +156,20 @@ def test_loop_whose_other_items_are_hidden_was_working_and_not_idle(kind: str, i
     steps = RunSteps(RunPlace(False), {}, rows, {path: "299"}, {path: LoopCounts(300)})
     outline = outline_of(definition, steps, start=START, end=END)
     assert (bool(outline.axis.cuts), outline.rows[0].segments[0].kind) == (is_folded, "p" if is_folded else "w")
+
+
+@pytest.mark.parametrize(("status", "note"), [("SUCCEEDED", "0 items"), ("STARTED", "")])
+def test_loop_that_ended_without_an_item_says_so(status: str, note: str) -> None:
+    definition = definition_of(loop("each", work("item")))
+    is_open, path = status == "STARTED", "root.steps[0]"
+    counts = {path: StepFacts(executions=1, succeeded=int(not is_open), started=int(is_open))}
+    steps = RunSteps(RunPlace(is_open, path), counts, [row(path, status=status)])
+    assert outline_of(definition, steps, start=START, end=END).rows[0].note == note
+
+
+def test_step_that_has_not_ended_is_open_since_its_start() -> None:
+    definition = definition_of(work("ended"), work("open"))
+    rows = [row("root.steps[0]"), row("root.steps[1]", status="STARTED", ended_at=None)]
+    for is_open, since in ((True, [None, START]), (False, [None, None])):
+        steps = RunSteps(RunPlace(is_open, "root.steps[1]"), {}, rows)
+        assert [shown.open_since for shown in outline_of(definition, steps, start=START, end=END).rows] == since
