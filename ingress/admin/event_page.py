@@ -30,8 +30,8 @@ from workflows.statuses import DeliveryStatus, EventOutcome, OutcomeCode, Role, 
 
 SAME_TYPE_SPAN, SHOWN_SAME_TYPE = timedelta(hours=1), 5
 SAME_TYPE_FIELDS = (
-    "id", "tenant_id", "event_type", "sender", "outcome", "buffered_until", "received_at", "correlation_keys",
-    "correlation_trace",
+    "id", "tenant_id", "event_type", "sender", "sender_type", "outcome", "buffered_until", "received_at",
+    "correlation_keys", "correlation_trace",
 )  # fmt: skip
 MOST_WAITING = 1_000
 # An event that nobody routes or delivers gets another advice after some time, without a change of its rows.

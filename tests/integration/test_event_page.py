@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import strip_tags
 
 from ingress.dispatch.delivery import events_deliver_due
 from ingress.dispatch.routing import event_route
@@ -69,6 +70,16 @@ def test_alike_key_is_listed_and_all_runs_that_wait_are_counted(tenant: Any) -> 
     assert "wait for this event type now</a>: 3." in page
     assert "SMS-1" not in page
     assert re.search(r'title="root\.steps\[0\]">\s*at “<bdi>w</bdi>”', page)
+
+
+@pytest.mark.parametrize(("kind", "told"), [("token", "desk (API token)"), ("user", "desk")])
+def test_event_says_if_a_token_sent_it(tenant: Any, kind: str, told: str) -> None:
+    event, other = receive(tenant), receive(tenant, event_id="other")
+    sender = {"sender": "desk", "sender_type": kind, "sender_role": "admin"}
+    Event.objects.filter(id__in=[event.id, other.id]).update(**sender)
+    page = " ".join(strip_tags(page_of(event)).split())
+    assert f"from {told}, role admin" in page
+    assert re.search(rf"ago, {re.escape(told)} ", page)
 
 
 def test_heading_of_near_misses_says_how_many_waits_are_still_open(tenant: Any) -> None:

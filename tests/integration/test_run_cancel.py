@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import strip_tags
 
 from tests.support.events import open_wait
 from tests.support.factories import make_actor, make_run
@@ -87,6 +88,9 @@ def test_cancel_says_if_a_token_requested_it(tenant: Any, kind: str, told: str) 
         state=CommandState.OBSERVED, decided_at=timezone.now(), observed_at=timezone.now()
     )
     assert told in shown(run)
+    rows = strip_tags(member_of(tenant).get(reverse("admin:workflows_run_changelist")).content.decode())
+    by_token = "By Maya Lindqvist (API token)" in " ".join(rows.split())
+    assert ("By Maya Lindqvist" in rows, by_token) == (True, kind == "token")
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def runs_explained(runs: QuerySet[Run]) -> QuerySet[Run]:
         newest_replay=Subquery(replays.values(found=newest)[:1]),
         in_the_way=run_in_the_way(),
         original_key=Subquery(originals.values("correlation_key")),
-        end_command=_first(commands, "actor_name", "reason", when=ended),
+        end_command=_first(commands, "actor_type", "actor_name", "reason", when=ended),
     )  # fmt: skip
 
 

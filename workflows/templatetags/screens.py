@@ -33,6 +33,12 @@ def icon(name: str) -> SafeString:
 
 
 @register.simple_tag
+def actor_name(kind: str, name: str) -> SafeString:
+    """Render the person or the program that did something. `kind` is `user`, `token` or `system`."""
+    return format_html("<bdi>{}</bdi>{}", name, " (API token)" if kind == "token" else "")
+
+
+@register.simple_tag
 def icon_at(name: str, tone: str, x: int, y: int) -> SafeString:
     """Render a symbol of `icons.svg` inside another SVG, with its upper left corner at this place. Units: pixels."""
     return format_html(
