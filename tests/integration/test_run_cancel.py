@@ -16,7 +16,7 @@ from tests.support.events import open_wait
 from tests.support.factories import make_actor, make_run
 from tests.support.members import member_of
 from workflows.ledger import command_open
-from workflows.models import Command, Run
+from workflows.models import Command, Definition, Run
 from workflows.projections.transaction import projection_writer
 from workflows.statuses import CommandAction, CommandState
 
@@ -62,8 +62,8 @@ def test_open_run_with_a_cancel_names_the_person_and_offers_no_event(
 @pytest.mark.parametrize(
     ("parent", "text"),
     [
-        ("TERMINATED", "flow PAY-1</a> ended at"),
-        ("RUNNING", "flow PAY-1</a> did it, or a person or a program in Temporal itself."),
+        ("TERMINATED", "Payments PAY-1</a> ended at"),
+        ("RUNNING", "Payments PAY-1</a> did it, or a person or a program in Temporal itself."),
         ("", "A person or a program did it in Temporal itself."),
     ],
 )
@@ -71,9 +71,8 @@ def test_end_without_a_command_names_the_parent_or_temporal(tenant: Any, status:
     fields: dict[str, Any] = {}
     if parent:
         ended_at = None if parent == "RUNNING" else timezone.now()
-        fields["parent_run"] = make_run(
-            tenant, status=parent, ended_at=ended_at, correlation_key="PAY-1", definition_key="flow"
-        )
+        fields["parent_run"] = make_run(tenant, status=parent, ended_at=ended_at, correlation_key="PAY-1")
+        Definition.objects.filter(id=fields["parent_run"].definition_id).update(name="Payments")
     page = shown(make_run(tenant, status=status, ended_at=timezone.now(), **fields))
     assert text in page
     assert ("as terminated." in page) == (parent == "TERMINATED")
