@@ -14,7 +14,7 @@ from django.utils import timezone
 from tests.support.bulk_jobs import accept_starts, complete_job, end_replays, executed, set_run, start_job
 from tests.support.factories import make_run, publish
 from tests.support.failed_runs import CAPTURE, fail_run, grow_incidents
-from tests.support.incident_pages import NEW_CAUSE, page_of, preview, replay, start, text_of
+from tests.support.incident_pages import NEW_CAUSE, page_of, post, preview, replay, start, text_of
 from tests.support.members import member_of
 from tests.support.statements import sent_statements
 from tests.support.step_rows import record_steps
@@ -22,6 +22,9 @@ from workflows.models import BulkJob, Definition, Incident, PayloadSchema, Run
 from workflows.models.fields import new_id
 from workflows.projections.transaction import projection_writer
 from workflows.selectors.incidents import incident_rows
+from workflows.services.bulk.preview_facts import preview_facts
+from workflows.services.bulk.selection import selection_in_words
+from workflows.services.bulk.selectors import item_label
 from workflows.statuses import CommandAction
 
 KEYS = ("PAY-1", "PAY-2", "PAY-3")
@@ -215,6 +218,23 @@ def test_list_of_jobs_shows_the_result_of_each_job_and_is_live(tenant: Any, inci
     assert '<b class="tint c-green">2</b> of 3 succeeded' in later
     before, after = (page.split('data-live data-version="')[1].split(".")[0] for page in (shown, later))
     assert before != after
+
+
+def test_runs_that_were_not_replayed_come_before_those_that_failed_again(tenant: Any, incident: Incident) -> None:
+    client = member_of(tenant)
+    assert "not_replayed" not in text_of(client, page_of(incident))
+    newest = Run.objects.get(tenant=tenant, correlation_key="PAY-3")
+    end_replays(complete_job(start_job(tenant, CommandAction.REPLAY, ids=[newest.id])), "FAILED")
+    shown = text_of(client, page_of(incident))
+    assert "Preview only the 2 not replayed</button>" in shown
+    assert "Replay these 3 runs" not in shown  # only some of them can start
+    everything = preview(client, incident)
+    assert [run["label"] for run in preview_facts(everything).first] == ["PAY-2", "PAY-3", "PAY-1"]
+    post(client, incident, "replay", runs="not_replayed")
+    job = BulkJob.objects.filter(tenant=tenant).latest("created_at")
+    labels = [item_label(item) for item in job.items.order_by("position")]
+    assert (labels, job.replay_version) == (["PAY-2", "PAY-1"], "published")
+    assert selection_in_words(job) == "incident is INC-1, and replays: never"
 
 
 def test_job_of_the_run_list_is_the_last_replay_of_the_incident(tenant: Any, incident: Incident) -> None:

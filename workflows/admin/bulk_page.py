@@ -64,8 +64,9 @@ def job_rows(request: HttpRequest, job: BulkJob, outcomes: dict[str, int]) -> di
     page = [] if problem else _page_of_items(job, outcomes, chosen=chosen, after=after, repeats=repeats)
     ids = [item.new_run_id for item in page if item.new_run_id is not None]
     new_runs = replay_runs(tenant_id=job.tenant_id, ids=ids)
+    has_one_definition = bool(job.incident_id or preview_facts(job).pinned)
     rows = [
-        Row(item, item_label(item) if job.incident_id else item.target_label, new_runs.get(item.new_run_id))
+        Row(item, item_label(item) if has_one_definition else item.target_label, new_runs.get(item.new_run_id))
         for item in page[:SHOWN_ITEMS]
     ]
     last = page[SHOWN_ITEMS - 1] if len(page) > SHOWN_ITEMS else None

@@ -148,11 +148,16 @@ class IncidentPageViews(TenantAdmin):
         """Freeze the runs of the incident as the preview of a replay job, and show the preview."""
         _require_operator(request, _incident_or_404(request, pk))
         wanted = request.POST.get("replay_version", "")
+        only_not_replayed = request.POST.get("runs") == "not_replayed"
         version = wanted if wanted in ReplayVersion.values else ReplayVersion.PUBLISHED
         try:
             job = once(
                 lambda: incident_replay_preview(
-                    actor=actor_of(request), incident_id=pk, replay_version=version, idempotency_key=key_of(request)
+                    actor=actor_of(request),
+                    incident_id=pk,
+                    replay_version=version,
+                    only_not_replayed=only_not_replayed,
+                    idempotency_key=key_of(request),
                 )
             )
         except PortalError as error:

@@ -55,7 +55,7 @@ def preview_facts_freeze(job: BulkJob) -> dict[str, Any]:
     """Return the facts of a job that was just frozen, as a JSON value.
 
     The runs that repeat effects are marked, and a typical run becomes the first. Cost: one statement, and one for each
-    code of runs that are left out. For a replay at most 20 more, of which eight are for each CHUNK of runs.
+    code of runs that are left out. For a replay at most 21 more, of which eight are for each CHUNK of runs.
     """
     split = bulk_split(job)
     facts = PreviewFacts(
