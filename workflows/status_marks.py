@@ -65,7 +65,7 @@ DELIVERY = {
     "started": Mark("Started", "ok", "green"),
     "filtered": Mark("Filtered", "filter", "amber"),
     "late": Mark("Late", "clock", "amber"),
-    "skipped": Mark("Not started", "dash", "amber"),
+    "skipped": Mark("Not started", "off", "amber"),
     "dead": Mark("Dead", "dead", "red"),
     "discarded": Mark("Discarded", "off", "grey"),
 }
