@@ -234,7 +234,7 @@ def test_runs_that_were_not_replayed_come_before_those_that_failed_again(tenant:
     job = BulkJob.objects.filter(tenant=tenant).latest("created_at")
     labels = [item_label(item) for item in job.items.order_by("position")]
     assert (labels, job.replay_version) == (["PAY-2", "PAY-1"], "published")
-    assert selection_in_words(job) == "incident is INC-1, and replays: never"
+    assert selection_in_words(job) == "incident is INC-1, and only runs that were never replayed"
 
 
 def test_job_of_the_run_list_is_the_last_replay_of_the_incident(tenant: Any, incident: Incident) -> None:

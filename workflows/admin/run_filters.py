@@ -37,12 +37,6 @@ from workflows.templatetags.times import local_time, zone_name
 STATUS = "status__exact"
 COLUMNS_VAR = "cols"
 AGES = {"15m": "15 minutes", "1h": "1 hour", "24h": "24 hours", "7d": "7 days", "30d": "30 days"}
-REPLAYS = {
-    run_list.WITHOUT_REPLAYS: "without replays", run_list.ONLY_REPLAYS: "only replays",
-    run_list.DECIDING: "a run and its replays once, the newest decides",
-    run_list.NEWEST_REPLAYS: "newest replay of each run", run_list.REPLAYED: "only runs that were replayed",
-    run_list.NOT_REPLAYED: "only runs that were never replayed",
-}  # fmt: skip
 # Parts of the work of an incident that a choice of `replays` lists: the counted runs, and the replays of these runs.
 WORK_OF_INCIDENT = {run_list.NEWEST_REPLAYS: (False, True), run_list.DECIDING: (True, True)}
 DATA = "data."
@@ -89,7 +83,7 @@ class RunListForm(forms.Form):
     started = choice_field("Started", {span: f"in the last {words}" for span, words in AGES.items()}, "At any time")
     age = choice_field("Open for", {span: f"more than {words}" for span, words in AGES.items()}, "Any time")
     problem = choice_field("Problem", {problem.value: words for problem, words in RUN_PROBLEM_WORDS.items()})
-    replays = choice_field("Replays", REPLAYS, "With replays")
+    replays = choice_field("Replays", run_list.REPLAY_CHOICES, "With replays")
     trigger_type__exact = choice_field("Trigger", {str(value): str(label) for value, label in TriggerType.choices})
     created_at_from = Moment("Started at or after")
     created_at_to = Moment("Started at or before")

@@ -44,6 +44,12 @@ SPANS = {
 }  # fmt: skip
 WITHOUT_REPLAYS, ONLY_REPLAYS, NEWEST_REPLAYS, REPLAYED = "without", "only", "newest", "replayed"
 NOT_REPLAYED, DECIDING = "never", "deciding"
+REPLAY_CHOICES = {
+    WITHOUT_REPLAYS: "without replays", ONLY_REPLAYS: "only replays",
+    DECIDING: "a run and its replays once, the newest decides",
+    NEWEST_REPLAYS: "newest replay of each run", REPLAYED: "only runs that were replayed",
+    NOT_REPLAYED: "only runs that were never replayed",
+}  # fmt: skip
 
 
 def runs_of_shown_status(runs: QuerySet[Run], *, tenant_id: uuid.UUID, status: str) -> QuerySet[Run]:

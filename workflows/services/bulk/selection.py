@@ -13,6 +13,7 @@ from typing import Any
 
 from workflows.errors import InputInvalid
 from workflows.models import BulkJob
+from workflows.selectors.run_list import REPLAY_CHOICES
 from workflows.statuses import BulkOutcome, RunStatus
 
 MOST_WITHOUT_FILTER = 100
@@ -42,7 +43,7 @@ WORDS = {
     "current_step": "current step is",
     "started": "created within the last",
     "age": "open for more than",
-    "replays": "replays:",
+    "replays": "",  # the words of a choice are the condition
 }
 
 
@@ -71,13 +72,15 @@ def selection_in_words(job: BulkJob) -> str:
             conditions[name] = [" ".join([*conditions.get(name, []), *map(str, values)])]
         else:
             conditions[name] = [_word(name, value) for value in (values if isinstance(values, list) else [values])]
-    texts = [f"{WORDS.get(name, f'{name} is')} {' or '.join(values)}" for name, values in conditions.items()]
+    texts = [f"{WORDS.get(name, f'{name} is')} {' or '.join(values)}".strip() for name, values in conditions.items()]
     return ", and ".join(texts) or ALL_RUNS
 
 
 def _word(name: str, value: Any) -> str:
     if name == "status" and value in RunStatus.values:
         return RunStatus(value).label.lower()
+    if name == "replays":
+        return REPLAY_CHOICES.get(value, str(value))
     return f"INC-{value}" if name == "incident" else str(value)
 
 
