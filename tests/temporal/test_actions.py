@@ -86,7 +86,7 @@ def test_run_between_two_attempts_is_shown_as_retrying(driver: TenantDriver) -> 
     for status, found in ((RETRYING, [run]), ("RUNNING", []), ("WAITING", [])):
         assert list(runs_of_shown_status(runs, tenant_id=driver.tenant.id, status=status)) == found
     page = member_of(driver.tenant).get(reverse("admin:workflows_run_changelist")).content.decode()
-    assert "Attempt 1 failed" in page
+    assert "Attempt 1 of 3 failed, next attempt <time" in " ".join(page.split())
     assert open_runs(run.definition).versions[1]["root.steps[0]"] == OpenNumbers(open=1, retrying=1)
     run_cancel(actor=driver.actor, run_id=run.id)
     driver.wait_for_run("CANCELED", id=run.id)
