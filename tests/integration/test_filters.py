@@ -224,14 +224,14 @@ def test_preview_states_the_filter_in_words(tenant: Any) -> None:
     client = member_of(tenant)
     query = f"?status__exact=WAITING&definition={run.definition_key}&created_at_from_0=2020-01-01&q={run.id}&o=key"
     shown = client.get(choose_all(client, run, query).url).content.decode()
-    words = f"status is WAITING, and definition is {run.definition_key}, and created at or after 2020-01-01"
+    words = f"status is waiting, and definition is {run.definition_key}, and created at or after 2020-01-01"
     assert f"{words}, and the search finds {run.id}" in shown
 
 
 def test_api_states_the_filter_in_words_and_asks_for_all_runs(api: Api, tenant: Any) -> None:
     make_runs(tenant, 2)
     body = {"action": "cancel", "filters": {"status": ["WAITING", "RUNNING"]}}
-    assert api.post("/bulk", body).json()["selection_text"] == "status is WAITING or RUNNING"
+    assert api.post("/bulk", body).json()["selection_text"] == "status is waiting or running"
     for empty in (
         {"filters": {}},
         {"filters": {"definition": ["a", "b"]}},

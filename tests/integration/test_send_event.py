@@ -126,7 +126,7 @@ def test_check_names_the_run_by_its_key_and_shows_each_filter_with_its_result(te
     client, form = member_of(tenant), {"event_type": "REPLIED", "workflow_correlation_key": "T-7", "do": "check"}
     assert "does not match" not in client.get(address).content.decode()
     page = client.post(address, {**form, "payload": json.dumps({"channel": "mail"})}).content.decode()
-    name = f"{wait.run.definition_key} T-7"
+    name = f"{wait.run.definition.name} T-7"
     assert (short_id(wait.run_id) + "<" in page, f"<bdi>{name}</bdi>" in page, "sender set" in page) == (
         False, True, False,
     )  # fmt: skip
