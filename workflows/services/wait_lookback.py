@@ -83,11 +83,11 @@ def is_event_left(*, tenant_id: str, wait_id: str, until: datetime) -> bool:
 
 
 def waits_with_earlier_events(firsts: Mapping[uuid.UUID, Event]) -> set[uuid.UUID]:
-    """Return the waits that can take an event which was accepted before the given one.
+    """Return the ids of the waits that can take an older event than the given one.
 
-    Shapes: `firsts` has an event for each id of an open wait. All of them belong to one tenant.
+    Shapes: `firsts` has an event for the id of each open wait. All of them belong to one tenant.
 
-    Cost: one statement, and three more for each wait whose name and key an untried event of another time has.
+    Cost: one statement, and three more for each wait that has not tried all other events with its name and key.
     """
     if not firsts:
         return set()
